@@ -1,0 +1,1 @@
+"""Make any function billable in prepaid credits."""

@@ -1,0 +1,158 @@
+"""Amounts of credits: exact decimals with at most three places (SPEC section 2).
+
+One credit is 1000 millicredits. Python handles credits as `Decimal`; the organisation tables keep
+millicredits as integers. Nothing here ever passes through a binary float.
+"""
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
+
+from credit_sdk.errors import InvalidAmountError
+
+Amount = int | str | Decimal | float
+
+MILLICREDITS_PER_CREDIT = 1000
+LARGEST_AMOUNT = Decimal(10) ** 12
+"""The largest amount in one operation, in credits."""
+
+_SMALLEST_EXPONENT = -3
+_LARGEST_ADJUSTED = 12
+_PLAIN_NUMBER = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?", re.ASCII)
+
+
+def parse_credits(value: object, *, argument: str = "credits") -> Decimal:
+    """Return `value` as a positive amount of credits.
+
+    Raises `InvalidAmountError` for zero, negatives, NaN, infinities, more than three decimals,
+    booleans, anything above 10^12 credits, and whatever is not a number.
+    """
+    amount = _exact(value, argument)
+    if amount <= 0:
+        raise InvalidAmountError(f"{argument} must be more than zero, not {amount:f}.")
+    return amount
+
+
+def parse_price(value: object, *, argument: str = "credits") -> Decimal:
+    """Return `value` as an amount of credits that may also be zero: a price, a cost, an estimate."""
+    amount = _exact(value, argument)
+    if amount < 0:
+        raise InvalidAmountError(f"{argument} cannot be negative, but is {amount:f}.")
+    return amount
+
+
+def to_millicredits(credits: Decimal, scale: int = MILLICREDITS_PER_CREDIT) -> int:
+    """Return an amount of credits in the integer unit of a database: `scale` units make one credit."""
+    units = credits * scale
+    if units != units.to_integral_value():
+        raise InvalidAmountError(f"{credits:f} credits cannot be kept by a database of whole credits.")
+    return int(units)
+
+
+def from_millicredits(units: int, scale: int = MILLICREDITS_PER_CREDIT) -> Decimal:
+    """Return credits for a database integer of which `scale` make one credit."""
+    return Decimal(units) / scale
+
+
+def to_number(amount: Decimal) -> int | float:
+    """Return the amount as a JSON number without trailing zeros.
+
+    A float is exact here: up to 10^12 credits with three decimals have at most 15 digits, and the
+    shortest repr of a double keeps 15.
+    """
+    return int(amount) if amount == amount.to_integral_value() else float(amount)
+
+
+def format_credits(amount: Decimal) -> str:
+    """Return the amount for people: `1,234.5`."""
+    whole, _, decimals = f"{amount:,.3f}".partition(".")
+    return f"{whole}.{decimals.rstrip('0')}".rstrip(".")
+
+
+def _exact(value: object, argument: str) -> Decimal:
+    amount = _decimal(value, argument)
+    if not amount.is_finite():
+        raise InvalidAmountError(f"{argument} must be a finite number, not {amount}.")
+    if amount.adjusted() > _LARGEST_ADJUSTED or abs(amount) > LARGEST_AMOUNT:
+        raise InvalidAmountError(f"{argument} must be at most {LARGEST_AMOUNT:,} credits.")
+    exponent = amount.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < _SMALLEST_EXPONENT:
+        # Decimal.normalize would round to the context's precision; quantize raises instead.
+        return _quantized(amount, argument)
+    return amount
+
+
+def _quantized(amount: Decimal, argument: str) -> Decimal:
+    try:
+        exact = amount.quantize(Decimal("0.001"))
+    except InvalidOperation:
+        exact = None
+    if exact is None or exact != amount:
+        raise InvalidAmountError(f"{argument} must have at most 3 decimals, but is {amount}.")
+    return exact
+
+
+def _decimal(value: object, argument: str) -> Decimal:
+    match value:
+        case bool():
+            raise InvalidAmountError(f"{argument} must be a number, not {value}.")
+        case Decimal():
+            return value
+        case int():
+            # Decimal(int) of a huge integer is quadratic; the bound is checked first.
+            if abs(value) > LARGEST_AMOUNT:
+                raise InvalidAmountError(f"{argument} must be at most {LARGEST_AMOUNT:,} credits.")
+            return Decimal(value)
+        case float():
+            return Decimal(repr(value))
+        case str() if _PLAIN_NUMBER.fullmatch(value):
+            return Decimal(value)
+        case str():
+            raise InvalidAmountError(
+                f"{argument} must be a plain number such as 50 or 0.05, not {value[:40]!r}."
+            )
+        case _:
+            raise InvalidAmountError(f"{argument} must be a number, not {type(value).__name__}.")
+
+
+def _parse_balance(value: object, info: ValidationInfo) -> Decimal:
+    """Read an amount out of an answer: credits, or database units when the context names their scale."""
+    if isinstance(value, str):
+        value = Decimal(value)
+    if isinstance(value, float):
+        value = Decimal(repr(value))
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise ValueError(f"expected an amount of credits, not {type(value).__name__}")  # noqa: TRY004 - pydantic reads ValueError
+    scale = info.context["scale"] if info.context else 1
+    return Decimal(value) / scale if scale != 1 else Decimal(value)
+
+
+_NUMBER = PlainSerializer(to_number, return_type=int | float, when_used="json")
+
+Credits = Annotated[
+    Decimal,
+    PlainValidator(lambda value, info: parse_credits(value, argument=info.field_name or "credits")),
+    _NUMBER,
+    WithJsonSchema(
+        {
+            "description": "Credits, at most three decimals; a number or a string holding one.",
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0, "maximum": 10**12},
+                {"type": "string", "pattern": r"^[0-9]{1,13}(\.[0-9]{1,3})?$"},
+            ],
+        },
+        mode="validation",
+    ),
+    WithJsonSchema({"type": "number", "description": "Credits."}, mode="serialization"),
+]
+"""A positive amount of credits in a request."""
+
+Balance = Annotated[
+    Decimal,
+    PlainValidator(_parse_balance),
+    _NUMBER,
+    WithJsonSchema({"type": "number", "description": "Credits; may be zero or negative."}),
+]
+"""An amount of credits in an answer."""

@@ -1,0 +1,55 @@
+"""The address of each operation on HTTP (SPEC section 6): the client and the server read the same table."""
+
+from dataclasses import dataclass
+from string import Formatter
+from typing import Any, Literal
+
+from credit_sdk import operations
+from credit_sdk.operations import Operation
+
+BASE_PATH = "/api/v1/org-billing"
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+REQUEST_ID_HEADER = "X-Request-ID"
+API_KEY_HEADER = "X-API-Key"
+SESSION_COOKIE = "session_token"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an operation lives. Fields named in the path travel there, others in the query or the body."""
+
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+    operation: type[Operation[Any]]
+
+    @property
+    def path_fields(self) -> frozenset[str]:
+        """The fields of the operation that are part of the path."""
+        return frozenset(name for _, name, _, _ in Formatter().parse(self.path) if name)
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the remaining fields travel in a JSON body."""
+        return self.method in {"POST", "PUT"}
+
+
+ADDRESSES: tuple[Address, ...] = (
+    Address("POST", BASE_PATH + "/credits/check", operations.CheckCredits),
+    Address("POST", BASE_PATH + "/credits/deduct", operations.Deduct),
+    Address("POST", BASE_PATH + "/credits/deduct/batch", operations.DeductBatch),
+    Address("POST", BASE_PATH + "/credits/holds", operations.PlaceHold),
+    Address("GET", BASE_PATH + "/credits/holds/{hold_id}", operations.GetHold),
+    Address("POST", BASE_PATH + "/credits/holds/{hold_id}/capture", operations.CaptureHold),
+    Address("POST", BASE_PATH + "/credits/holds/{hold_id}/void", operations.VoidHold),
+    Address("POST", BASE_PATH + "/credits/refunds", operations.Refund),
+    Address("GET", BASE_PATH + "/credits/user/{user_id}", operations.GetUserCredits),
+    Address("GET", BASE_PATH + "/credits/{org_id}", operations.GetPool),
+    Address("POST", BASE_PATH + "/credits/{org_id}/add", operations.AddCredits),
+    Address("POST", BASE_PATH + "/credits/{org_id}/allocate", operations.Allocate),
+    Address("GET", BASE_PATH + "/credits/{org_id}/allocations", operations.ListAllocations),
+    Address("GET", BASE_PATH + "/credits/{org_id}/usage", operations.GetUsage),
+    Address("GET", BASE_PATH + "/credits/{org_id}/charges", operations.ListCharges),
+    Address("GET", BASE_PATH + "/billing/user", operations.GetUserBilling),
+)
+
+ADDRESS_OF: dict[type[Operation[Any]], Address] = {address.operation: address for address in ADDRESSES}

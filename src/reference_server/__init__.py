@@ -1,0 +1,1 @@
+"""The server that keeps the books: billing tables and HTTP API."""
