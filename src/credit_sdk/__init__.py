@@ -1,1 +1,152 @@
-"""Make any function billable in prepaid credits."""
+"""Make any function billable in prepaid credits.
+
+Names are loaded when they are first used: `import credit_sdk` itself does no work.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from credit_sdk._flows.retrying import Retries
+    from credit_sdk.account import Account
+    from credit_sdk.async_service import AsyncCreditDeductionService
+    from credit_sdk.backends.memory import MemoryLedger
+    from credit_sdk.charge import AsyncOpenCharge, OpenCharge
+    from credit_sdk.context import acting_as, current_charge
+    from credit_sdk.errors import (
+        ConfigurationError,
+        ConflictError,
+        CreditError,
+        HoldClosedError,
+        HoldExpiredError,
+        HoldsUnsupportedError,
+        IdempotencyConflictError,
+        InsufficientCreditsError,
+        InvalidAmountError,
+        InvalidTokenError,
+        MalformedRequestError,
+        NoAllocationError,
+        NotAMemberError,
+        NotAuthenticatedError,
+        NotFoundError,
+        OutcomeUnknownError,
+        PermissionDeniedError,
+        RateLimitedError,
+        RefusedError,
+        SchemaMissingError,
+        TokenExpiredError,
+        UnavailableError,
+        UnexpectedResponseError,
+        ValidationFailedError,
+    )
+    from credit_sdk.identifiers import new_request_id
+    from credit_sdk.models import Charge, CreditCheck, CreditPool, Hold, Receipt, RefundReceipt, Usage
+    from credit_sdk.operations import Deduct
+    from credit_sdk.prices import LOOPNET_PRICES, PriceList
+    from credit_sdk.service import CreditDeductionService
+
+_ERRORS = (
+    "ConfigurationError",
+    "ConflictError",
+    "CreditError",
+    "HoldClosedError",
+    "HoldExpiredError",
+    "HoldsUnsupportedError",
+    "IdempotencyConflictError",
+    "InsufficientCreditsError",
+    "InvalidAmountError",
+    "InvalidTokenError",
+    "MalformedRequestError",
+    "NoAllocationError",
+    "NotAMemberError",
+    "NotAuthenticatedError",
+    "NotFoundError",
+    "OutcomeUnknownError",
+    "PermissionDeniedError",
+    "RateLimitedError",
+    "RefusedError",
+    "SchemaMissingError",
+    "TokenExpiredError",
+    "UnavailableError",
+    "UnexpectedResponseError",
+    "ValidationFailedError",
+)
+_MODELS = ("Charge", "CreditCheck", "CreditPool", "Hold", "Receipt", "RefundReceipt", "Usage")
+
+_HOMES = {
+    "Account": "account",
+    "AsyncCreditDeductionService": "async_service",
+    "AsyncOpenCharge": "charge",
+    "CreditDeductionService": "service",
+    "Deduct": "operations",
+    "LOOPNET_PRICES": "prices",
+    "MemoryLedger": "backends.memory",
+    "OpenCharge": "charge",
+    "PriceList": "prices",
+    "Retries": "_flows.retrying",
+    "acting_as": "context",
+    "current_charge": "context",
+    "new_request_id": "identifiers",
+    **dict.fromkeys(_ERRORS, "errors"),
+    **dict.fromkeys(_MODELS, "models"),
+}
+
+__all__ = [
+    "LOOPNET_PRICES",
+    "Account",
+    "AsyncCreditDeductionService",
+    "AsyncOpenCharge",
+    "Charge",
+    "ConfigurationError",
+    "ConflictError",
+    "CreditCheck",
+    "CreditDeductionService",
+    "CreditError",
+    "CreditPool",
+    "Deduct",
+    "Hold",
+    "HoldClosedError",
+    "HoldExpiredError",
+    "HoldsUnsupportedError",
+    "IdempotencyConflictError",
+    "InsufficientCreditsError",
+    "InvalidAmountError",
+    "InvalidTokenError",
+    "MalformedRequestError",
+    "MemoryLedger",
+    "NoAllocationError",
+    "NotAMemberError",
+    "NotAuthenticatedError",
+    "NotFoundError",
+    "OpenCharge",
+    "OutcomeUnknownError",
+    "PermissionDeniedError",
+    "PriceList",
+    "RateLimitedError",
+    "Receipt",
+    "RefundReceipt",
+    "RefusedError",
+    "Retries",
+    "SchemaMissingError",
+    "TokenExpiredError",
+    "UnavailableError",
+    "UnexpectedResponseError",
+    "Usage",
+    "ValidationFailedError",
+    "acting_as",
+    "current_charge",
+    "new_request_id",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from the module it lives in."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"credit_sdk.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -17,6 +17,8 @@ Amount = int | str | Decimal | float
 MILLICREDITS_PER_CREDIT = 1000
 LARGEST_AMOUNT = Decimal(10) ** 12
 """The largest amount in one operation, in credits."""
+SMALLEST_AMOUNT = Decimal("0.001")
+"""One millicredit, in credits."""
 
 _SMALLEST_EXPONENT = -3
 _LARGEST_ADJUSTED = 12
@@ -86,7 +88,7 @@ def _exact(value: object, argument: str) -> Decimal:
 
 def _quantized(amount: Decimal, argument: str) -> Decimal:
     try:
-        exact = amount.quantize(Decimal("0.001"))
+        exact = amount.quantize(SMALLEST_AMOUNT)
     except InvalidOperation:
         exact = None
     if exact is None or exact != amount:
@@ -129,6 +131,12 @@ def _parse_balance(value: object, info: ValidationInfo) -> Decimal:
     return Decimal(value) / scale if scale != 1 else Decimal(value)
 
 
+def _parse_money(value: object) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        raise ValueError(f"expected an amount of money, not {type(value).__name__}")  # noqa: TRY004 - pydantic reads ValueError
+    return Decimal(str(value))
+
+
 _NUMBER = PlainSerializer(to_number, return_type=int | float, when_used="json")
 
 Credits = Annotated[
@@ -156,3 +164,8 @@ Balance = Annotated[
     WithJsonSchema({"type": "number", "description": "Credits; may be zero or negative."}),
 ]
 """An amount of credits in an answer."""
+
+Money = Annotated[
+    Decimal, PlainValidator(_parse_money), _NUMBER, WithJsonSchema({"type": "number", "description": "USD."})
+]
+"""An amount of USD in an answer."""

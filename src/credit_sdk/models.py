@@ -7,8 +7,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from credit_sdk.amounts import Balance
-from credit_sdk.errors import CreditError, error_from_problem
+from credit_sdk.amounts import Balance, Money
+from credit_sdk.errors import CreditError, Limit, error_from_problem
 
 HoldStatus = Literal["held", "captured", "voided", "expired"]
 ResetPeriod = Literal["daily", "weekly", "monthly", "never"]
@@ -98,11 +98,14 @@ class CreditCheck(Result):
 class Problem(Result):
     """Why one charge of a batch was refused: the fields of a problem body (RFC 9457)."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
-
     code: str
     status: int
     detail: str
+    limit: Limit | None = None
+    required: Balance | None = None
+    available: Balance | None = None
+    resets_at: datetime | None = None
+    top_up_url: str | None = None
 
     def exception(self) -> CreditError:
         """Return the exception that a single charge would have raised."""
@@ -184,7 +187,7 @@ class OrganizationCredits(Result):
     is_default: bool
     joined_at: datetime
     subscription_plan: str | None = None
-    monthly_price: Balance | None = None
+    monthly_price: Money | None = None
     allocated_credits: Balance
     used_credits: Balance
     held_credits: Balance

@@ -1,0 +1,113 @@
+"""What the blocking and the awaiting service share: everything but I/O."""
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from credit_sdk import context
+from credit_sdk._calls import CallCharges, Readers, Tariff
+from credit_sdk._connect import Options, Source, connect, key_from_environment
+from credit_sdk._flows import Retries
+from credit_sdk._till import Metadata, Till
+from credit_sdk.account import Account
+from credit_sdk.amounts import Amount
+from credit_sdk.backends._wire_format import Credential
+from credit_sdk.billable import CostOfResult, FunctionT, wrap
+from credit_sdk.operations import DEFAULT_HOLD_SECONDS
+from credit_sdk.prices import PriceList
+
+if TYPE_CHECKING:
+    import httpx
+
+
+class Billing:
+    """The parts of a service that need no I/O: configuration, prices, the decorator."""
+
+    def __init__(
+        self,
+        url: Source | None = None,
+        *,
+        api_key: str | None = None,
+        session_token: str | None = None,
+        bearer_token: str | None = None,
+        prices: Mapping[str, Amount] | None = None,
+        retries: Retries | None = None,
+        timeout: float = 10.0,
+        sql_scale: int = 1000,
+        pool_size: int = 10,
+        http_client: "httpx.Client | None" = None,
+        async_http_client: "httpx.AsyncClient | None" = None,
+    ) -> None:
+        """Set the service up without opening a connection.
+
+        `url` is a server (`https://...`), a database (`postgresql://...`), `memory://`, an engine of
+        SQLAlchemy or a `MemoryLedger`; without it `CREDIT_SDK_URL`, `DATABASE_URL` or `API_BASE_URL`
+        is read. At most one of `api_key` (else `CREDIT_SDK_API_KEY` or `API_KEY`), `session_token`
+        and `bearer_token` says who calls a server. `timeout` is in seconds, for each attempt;
+        `retries` says how often and how long to try. `sql_scale` is how many units of the database's
+        integers make one credit. Raises `ConfigurationError` for what cannot work.
+        """
+        if api_key is None and session_token is None and bearer_token is None:
+            api_key = key_from_environment(os.environ)
+        credential = Credential(api_key=api_key, session_token=session_token, bearer_token=bearer_token)
+        options = Options(
+            timeout=timeout,
+            sql_scale=sql_scale,
+            pool_size=pool_size,
+            http_client=http_client,
+            async_http_client=async_http_client,
+        )
+        self._connections = connect(url, credential, options)
+        self._retries = retries or Retries()
+        self._till = Till(
+            connections=self._connections,
+            prices=PriceList() if prices is None else PriceList(prices),
+            retries=self._retries,
+            has_credential=credential != Credential(),
+        )
+
+    @property
+    def prices(self) -> PriceList:
+        """The prices of operations whose cost is not given, in credits."""
+        return self._till.prices
+
+    def acting_as(self, account: Account) -> AbstractContextManager[Account]:
+        """Let billable functions in this block be paid by `account`, unless they name another payer."""
+        return context.acting_as(account)
+
+    def billable(
+        self,
+        service_type: str,
+        *,
+        cost: Amount | CostOfResult | None = None,
+        estimate: Amount | Callable[..., Amount] | None = None,
+        account: Account | Callable[..., Account] | None = None,
+        request_id: Callable[..., str] | None = None,
+        service_name: str | None = None,
+        metadata: Metadata | Callable[..., Metadata] | None = None,
+        ttl_seconds: int = DEFAULT_HOLD_SECONDS,
+        reserve: bool = True,
+    ) -> Callable[[FunctionT], FunctionT]:
+        """Charge each successful call of a function, coroutine, generator or async generator.
+
+        `cost` is in credits, or works it out from what the function returned (for a generator: from
+        how many items it yielded); without it the price list decides. `estimate` is what is held
+        meanwhile, needed where the cost is only known afterwards. The payer is the argument
+        `account`, or `account=`, or that of the surrounding `acting_as`. `estimate`, `account`,
+        `request_id` and `metadata` may be functions, which are called with those arguments of the
+        decorated function that their own parameters name. An exception, a cancellation or a generator
+        that is closed early takes nothing. `reserve=False` checks before and deducts after instead of
+        holding.
+        """
+        tariff = Tariff(service_type, cost, service_name, ttl_seconds, reserve)
+
+        def decorate(function: FunctionT) -> FunctionT:
+            reads = Readers.of(
+                function, estimate=estimate, account=account, request_id=request_id, metadata=metadata
+            )
+            charges = CallCharges(self._till, tariff, reads)
+            charges.check()
+            return wrap(function, charges, cost if callable(cost) else None)
+
+        return decorate

@@ -1,0 +1,146 @@
+"""From an address to a backend; the only file that knows them all. Each is imported when it is used."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from credit_sdk._runners import AsyncBackend, Backend
+from credit_sdk.amounts import MILLICREDITS_PER_CREDIT
+from credit_sdk.backends._wire_format import Credential, server_url
+from credit_sdk.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import httpx
+    from sqlalchemy import URL, Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from credit_sdk.backends.memory import MemoryLedger
+
+Source: TypeAlias = "str | URL | Engine | AsyncEngine | MemoryLedger"
+"""Where the books are: an address, an application's own engine, or a ledger in memory."""
+
+URL_VARIABLES = ("CREDIT_SDK_URL", "DATABASE_URL", "API_BASE_URL")
+API_KEY_VARIABLES = ("CREDIT_SDK_API_KEY", "API_KEY")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to connect. `timeout` is in seconds, `sql_scale` in database units for each credit."""
+
+    timeout: float = 10.0
+    sql_scale: int = MILLICREDITS_PER_CREDIT
+    pool_size: int = 10
+    http_client: "httpx.Client | None" = None
+    async_http_client: "httpx.AsyncClient | None" = None
+
+
+class Connections:
+    """The blocking and the awaiting backend of one address, each made when it is first used."""
+
+    def __init__(
+        self, make_backend: Callable[[], Backend], make_async_backend: Callable[[], AsyncBackend]
+    ) -> None:
+        self._make_backend = make_backend
+        self._make_async_backend = make_async_backend
+
+    @cached_property
+    def backend(self) -> Backend:
+        """The blocking backend."""
+        return self._make_backend()
+
+    @cached_property
+    def async_backend(self) -> AsyncBackend:
+        """The awaiting backend."""
+        return self._make_async_backend()
+
+    def close(self) -> None:
+        """Close the blocking backend, if it was ever used."""
+        if "backend" in self.__dict__:
+            self.backend.close()
+
+    async def close_async(self) -> None:
+        """Close the running loop's part of the awaiting backend, if it was ever used."""
+        if "async_backend" in self.__dict__:
+            await self.async_backend.close()
+
+
+def connect(source: Source | None, credential: Credential, options: Options) -> Connections:
+    """Return the backends for an address, without opening a connection.
+
+    Without one the environment is asked: `CREDIT_SDK_URL`, `DATABASE_URL`, `API_BASE_URL`. Raises
+    `ConfigurationError` for an address that no backend can use.
+    """
+    if source is None:
+        source = address_from_environment(os.environ)
+    if not isinstance(source, str):
+        return _in_memory(source) if _is_ledger(source) else _to_database(source, options)
+    scheme = source.partition(":")[0].partition("+")[0].lower()
+    match scheme:
+        case "http" | "https":
+            return _to_server(source, credential, options)
+        case "postgresql" | "postgres":
+            return _to_database(source, options)
+        case "memory":
+            return _in_memory(None)
+        case _:
+            raise ConfigurationError(
+                "The address of the books must start with https://, postgresql:// or memory://, "
+                f"not with {scheme[:20]!r}."
+            )
+
+
+def address_from_environment(environment: Mapping[str, str]) -> str:
+    """Return the first address that is set; raise `ConfigurationError` if none is."""
+    for name in URL_VARIABLES:
+        if environment.get(name):
+            return environment[name]
+    raise ConfigurationError(f"No address is given, and none of {', '.join(URL_VARIABLES)} is set.")
+
+
+def key_from_environment(environment: Mapping[str, str]) -> str | None:
+    """Return the API key that is set, if any."""
+    return next((environment[name] for name in API_KEY_VARIABLES if environment.get(name)), None)
+
+
+def _in_memory(ledger: Any) -> Connections:
+    from credit_sdk.backends.memory import AsyncMemoryBackend, MemoryBackend, MemoryLedger  # noqa: PLC0415
+
+    books = ledger or MemoryLedger()
+    return Connections(lambda: MemoryBackend(books), lambda: AsyncMemoryBackend(books))
+
+
+def _to_server(url: str, credential: Credential, options: Options) -> Connections:
+    server_url(url)
+
+    def make_backend() -> Backend:
+        from credit_sdk.backends.http import HttpBackend  # noqa: PLC0415
+
+        return HttpBackend(url, credential, timeout=options.timeout, client=options.http_client)
+
+    def make_async_backend() -> AsyncBackend:
+        from credit_sdk.backends.http import AsyncHttpBackend  # noqa: PLC0415
+
+        return AsyncHttpBackend(url, credential, timeout=options.timeout, client=options.async_http_client)
+
+    return Connections(make_backend, make_async_backend)
+
+
+def _to_database(source: Any, options: Options) -> Connections:
+    try:
+        from credit_sdk.backends import sql  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigurationError(
+            f"Direct SQL needs the extra: pip install 'credit-sdk[sql]' ({error})."
+        ) from None
+    for_blocking, for_awaiting = sql.engines_or_urls(source)
+    sizes: dict[str, Any] = {"scale": options.sql_scale, "pool_size": options.pool_size}
+    return Connections(
+        lambda: sql.SqlBackend(for_blocking, **sizes), lambda: sql.AsyncSqlBackend(for_awaiting, **sizes)
+    )
+
+
+def _is_ledger(source: object) -> bool:
+    # Asked without importing the memory backend, which few programs use.
+    return type(source).__module__ == "credit_sdk.backends.memory"

@@ -1,0 +1,24 @@
+"""What the SDK does, as generators that yield steps and never touch the network, a file or a clock.
+
+A flow yields an operation to have it carried out, `Sleep` to wait, `Perform` to let the caller's own
+work run; it receives what the step produced. The runners in `_runners.py` carry the steps out, one
+blocking, one awaiting; tests step flows by hand and fail any step they like.
+"""
+
+from credit_sdk._flows.charging import ChargePlan, charging, deducting_afterwards
+from credit_sdk._flows.retrying import Retries, retrying
+from credit_sdk._flows.selecting import selecting_account
+from credit_sdk._flows.steps import Failed, Flow, Perform, Sleep
+
+__all__ = [
+    "ChargePlan",
+    "Failed",
+    "Flow",
+    "Perform",
+    "Retries",
+    "Sleep",
+    "charging",
+    "deducting_afterwards",
+    "retrying",
+    "selecting_account",
+]

@@ -1,0 +1,137 @@
+"""The path of a charge: hold the credits, let the work run, capture what it cost (SPEC section 3)."""
+
+import logging
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from pydantic import JsonValue
+
+from credit_sdk._flows.retrying import Retries, retrying
+from credit_sdk._flows.steps import Failed, Flow, Perform
+from credit_sdk.errors import (
+    CreditError,
+    HoldClosedError,
+    HoldExpiredError,
+    HoldsUnsupportedError,
+    InsufficientCreditsError,
+)
+from credit_sdk.identifiers import new_request_id
+from credit_sdk.models import Hold, Receipt
+from credit_sdk.operations import (
+    DEFAULT_HOLD_SECONDS,
+    CaptureHold,
+    CheckCredits,
+    Deduct,
+    PlaceHold,
+    VoidHold,
+    parse,
+)
+
+logger = logging.getLogger("credit_sdk")
+
+
+@dataclass(slots=True)
+class ChargePlan:
+    """What is to be charged. The caller's work may still change `credits` and `metadata` while it runs.
+
+    `estimate` is held before the work runs, `credits` is taken after it; both in credits.
+    """
+
+    org_id: str
+    user_id: str
+    service_type: str
+    estimate: Decimal
+    credits: Decimal
+    service_name: str | None = None
+    request_id: str = field(default_factory=new_request_id)
+    metadata: dict[str, JsonValue] = field(default_factory=dict)
+    ttl_seconds: int = DEFAULT_HOLD_SECONDS
+    hold: Hold | None = None
+
+    def hold_request(self) -> PlaceHold:
+        """Return the hold to place."""
+        fields = self._common_fields() | {"credits": self.estimate, "ttl_seconds": self.ttl_seconds}
+        return parse(PlaceHold, fields)
+
+    def check_request(self) -> CheckCredits:
+        """Return the question whether the estimate would be covered now."""
+        return parse(CheckCredits, {"org_id": self.org_id, "user_id": self.user_id, "credits": self.estimate})
+
+    def deduct_request(self) -> Deduct:
+        """Return the charge as one that needs no hold."""
+        return parse(
+            Deduct, self._common_fields() | {"credits": self.credits, "request_metadata": self.metadata}
+        )
+
+    def capture_request(self, hold: Hold) -> CaptureHold:
+        """Return the capture of the hold, for what the work has cost."""
+        fields = {"hold_id": hold.hold_id, "org_id": hold.org_id, "credits": self.credits}
+        return parse(CaptureHold, fields | {"request_metadata": self.metadata})
+
+    def _common_fields(self) -> dict[str, object]:
+        names = ("org_id", "user_id", "service_type", "service_name", "request_id")
+        return {name: getattr(self, name) for name in names}
+
+
+def charging(plan: ChargePlan, retries: Retries) -> Flow[Receipt | None]:
+    """Hold, perform, capture. Answers None if the work failed or cost nothing: then nothing is taken."""
+    try:
+        hold = yield from retrying(plan.hold_request(), retries)
+    except HoldsUnsupportedError as error:
+        logger.warning("%s Credits are checked before and deducted after each operation instead.", error)
+        receipt = yield from deducting_afterwards(plan, retries)
+        return receipt
+    plan.hold = hold
+    failure: Failed | None = yield Perform()
+    if failure is not None or not plan.credits:
+        yield from _releasing(hold, retries)
+        return None
+    return (yield from _capturing(plan, hold, retries))
+
+
+def deducting_afterwards(plan: ChargePlan, retries: Retries) -> Flow[Receipt | None]:
+    """Check, perform, deduct: without a hold, two calls at once may both find the same credits."""
+    check = yield from retrying(plan.check_request(), retries)
+    if not check:
+        raise InsufficientCreditsError(
+            f"Insufficient credits: {plan.estimate:f} required, {check.available_credits:f} available.",
+            limit="allocation",
+            required=plan.estimate,
+            available=check.available_credits,
+            request_id=plan.request_id,
+        )
+    failure: Failed | None = yield Perform()
+    if failure is not None or not plan.credits:
+        return None
+    return (yield from retrying(plan.deduct_request(), retries))
+
+
+def _capturing(plan: ChargePlan, hold: Hold, retries: Retries) -> Flow[Receipt]:
+    if hold.status == "captured":
+        # An earlier run of this operation was charged already; its amount stands.
+        plan.credits = hold.captured_credits
+    try:
+        return (yield from retrying(plan.capture_request(hold), retries))
+    except HoldExpiredError:
+        raise
+    except HoldClosedError:
+        # Someone gave the hold back while the work ran. The work succeeded all the same, so it is
+        # charged under the same request id, which cannot be charged twice.
+        return (yield from retrying(plan.deduct_request(), retries))
+    except CreditError as error:
+        if not error.retryable:
+            # The caller sees an exception, so nothing may be taken, and nothing stay set aside.
+            yield from _releasing(hold, retries)
+        raise
+
+
+def _releasing(hold: Hold, retries: Retries) -> Flow[None]:
+    """Give a hold back. If that fails the hold ends by itself, and the work's own outcome matters more."""
+    if hold.status != "held":
+        return
+    try:
+        yield from retrying(VoidHold(hold_id=hold.hold_id, org_id=hold.org_id), retries)
+    except CreditError as error:
+        logger.warning(
+            "Hold %s was not given back (%s); it expires at %s.", hold.hold_id, error, hold.expires_at
+        )

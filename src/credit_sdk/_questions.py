@@ -1,0 +1,41 @@
+"""What callers say about holds, charges and users, as the fields of operations."""
+
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from pydantic import SecretStr
+
+from credit_sdk.account import Account
+from credit_sdk.models import Hold, Receipt
+from credit_sdk.operations import GetUserBilling, GetUserCredits, parse
+
+
+def who_is_asking(user_id: str | None, session_token: str | None) -> GetUserBilling | GetUserCredits:
+    """Return the question after a user, or after whoever a session or the service's credential stands for."""
+    if user_id is not None:
+        return parse(GetUserCredits, {"user_id": user_id})
+    if session_token is not None:
+        return GetUserBilling(session_digest=sha256(session_token.encode()).hexdigest())
+    return GetUserBilling()
+
+
+def with_session(account: Account, session_token: str | None) -> Account:
+    """Return the account carrying the session that stands for its user."""
+    if session_token is None:
+        return account
+    return account.model_copy(update={"session_token": SecretStr(session_token)})
+
+
+def hold_fields(hold: Hold | UUID | str) -> dict[str, Any]:
+    """Return the fields that name a hold."""
+    if isinstance(hold, Hold):
+        return {"hold_id": hold.hold_id, "org_id": hold.org_id}
+    return {"hold_id": hold}
+
+
+def charge_fields(charge: Receipt | UUID | str) -> dict[str, Any]:
+    """Return the fields that name a charge."""
+    if isinstance(charge, Receipt):
+        return {"charge_id": charge.charge_id, "org_id": charge.org_id}
+    return {"charge_id": charge}

@@ -1,0 +1,99 @@
+"""Where charges are made ready: prices, the payer's organisation, the backend that will carry them out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from credit_sdk._connect import Connections
+from credit_sdk._flows import ChargePlan, Flow, Retries, charging, deducting_afterwards
+from credit_sdk._runners import AsyncBackend, Backend
+from credit_sdk.account import Account
+from credit_sdk.amounts import Amount, parse_price
+from credit_sdk.charge import AsyncOpenCharge, OpenCharge
+from credit_sdk.errors import ConfigurationError
+from credit_sdk.identifiers import new_request_id
+from credit_sdk.models import Receipt
+from credit_sdk.operations import DEFAULT_HOLD_SECONDS
+from credit_sdk.prices import PriceList
+
+Metadata = Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeRequest:
+    """What a caller says about a charge. Amounts are credits; no `credits` means the price list's."""
+
+    service_type: str
+    credits: Amount | None = None
+    estimate: Amount | None = None
+    service_name: str | None = None
+    request_id: str | None = None
+    metadata: Metadata | None = None
+    ttl_seconds: int = DEFAULT_HOLD_SECONDS
+    reserve: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Till:
+    """Opens charges for a service."""
+
+    connections: Connections
+    prices: PriceList
+    retries: Retries
+    has_credential: bool
+
+    def open(self, account: Account, request: ChargeRequest) -> OpenCharge:
+        """Return a charge to be entered with `with`."""
+        plan = self._plan(account, request)
+        return OpenCharge(plan, self._flow(plan, reserve=request.reserve), self.backend(account))
+
+    def open_async(self, account: Account, request: ChargeRequest) -> AsyncOpenCharge:
+        """Return a charge to be entered with `async with`."""
+        plan = self._plan(account, request)
+        return AsyncOpenCharge(plan, self._flow(plan, reserve=request.reserve), self.async_backend(account))
+
+    def backend(self, account: Account | None = None) -> Backend:
+        """Return the blocking backend, on behalf of the account's session where that is all we have."""
+        token = self._session_of(account)
+        backend = self.connections.backend
+        return backend.as_caller(token) if token else backend
+
+    def async_backend(self, account: Account | None = None) -> AsyncBackend:
+        """Return the awaiting backend, on behalf of the account's session where that is all we have."""
+        token = self._session_of(account)
+        backend = self.connections.async_backend
+        return backend.as_caller(token) if token else backend
+
+    def _plan(self, account: Account, request: ChargeRequest) -> ChargePlan:
+        cost = self.prices[request.service_type] if request.credits is None else parse_price(request.credits)
+        estimate = cost if request.estimate is None else parse_price(request.estimate, argument="estimate")
+        return ChargePlan(
+            org_id=paying_organization(account),
+            user_id=account.user_id,
+            service_type=request.service_type,
+            service_name=request.service_name,
+            credits=cost,
+            estimate=estimate,
+            request_id=request.request_id or new_request_id(),
+            metadata=dict(request.metadata or {}),
+            ttl_seconds=request.ttl_seconds,
+        )
+
+    def _flow(self, plan: ChargePlan, *, reserve: bool) -> Flow[Receipt | None]:
+        return charging(plan, self.retries) if reserve else deducting_afterwards(plan, self.retries)
+
+    def _session_of(self, account: Account | None) -> str | None:
+        if account is None or account.session_token is None or self.has_credential:
+            return None
+        return account.session_token.get_secret_value()
+
+
+def paying_organization(account: Account) -> str:
+    """Return the organisation that pays; raise `ConfigurationError` for an account without one."""
+    if account.org_id is None:
+        raise ConfigurationError(
+            f"The account of user {account.user_id} names no organisation; "
+            "give org_id=, or look it up with billing.account(...)."
+        )
+    return account.org_id

@@ -1,0 +1,35 @@
+"""Who pays: an organisation member, or a user."""
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from credit_sdk.errors import NotAMemberError
+from credit_sdk.models import OrganizationCredits
+from credit_sdk.operations import OrgId, UserId
+
+
+class Account(BaseModel):
+    """Who pays: the member `user_id` of the organisation `org_id`, or, without one, the user.
+
+    An account that was looked up (`billing.account(...)`) also knows the user's `organizations`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    user_id: UserId
+    org_id: OrgId | None = None
+    organizations: tuple[OrganizationCredits, ...] = Field(default=(), repr=False)
+    session_token: SecretStr | None = Field(default=None, repr=False)
+
+    @property
+    def organization(self) -> OrganizationCredits | None:
+        """The user's standing in the organisation that pays, as it was when it was looked up."""
+        return next((each for each in self.organizations if each.org_id == self.org_id), None)
+
+    def switch(self, org_id: str) -> "Account":
+        """Return the same user paying from another of their organisations.
+
+        Raises `NotAMemberError` when the user is in no such organisation.
+        """
+        if all(each.org_id != org_id for each in self.organizations):
+            raise NotAMemberError(f"User {self.user_id} is not a member of organisation {org_id}.")
+        return self.model_copy(update={"org_id": org_id})

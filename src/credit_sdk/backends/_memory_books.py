@@ -1,0 +1,272 @@
+"""The rows of a ledger in memory, and what every rule asks of them. Amounts are integer millicredits.
+
+What is append-only in the database (`Entry`, `Event`) is frozen here.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Literal
+from uuid import UUID, uuid4
+
+from pydantic import JsonValue
+
+from credit_sdk.amounts import MILLICREDITS_PER_CREDIT, from_millicredits
+from credit_sdk.errors import (
+    IdempotencyConflictError,
+    InsufficientCreditsError,
+    Limit,
+    NoAllocationError,
+    NotAMemberError,
+    NotFoundError,
+    ValidationFailedError,
+)
+from credit_sdk.models import HoldStatus, ResetPeriod, Role
+from credit_sdk.operations import Operation, ResultT_co
+
+OrganizationStatus = Literal["active", "suspended", "deleted"]
+Content = tuple[str, int, str, str | None]
+"""What a request id stands for: user, millicredits, service type, service name."""
+
+
+@dataclass(slots=True)
+class Organization:
+    """An organisation and its pool; what is allocated and used follows from its allocations."""
+
+    id: str
+    name: str
+    status: OrganizationStatus
+    updated_at: datetime
+    total: int = 0
+    purchased: int = 0
+    allow_overage: bool = False
+    overage_limit: int = 0
+
+
+@dataclass(slots=True)
+class Member:
+    """A user's place in an organisation."""
+
+    org_id: str
+    user_id: str
+    role: Role
+    is_default: bool
+    joined_at: datetime
+
+
+@dataclass(slots=True)
+class Allocation:
+    """A member's share. `held` is kept beside the holds it sums, as the database keeps it."""
+
+    org_id: str
+    user_id: str
+    updated_at: datetime
+    allocated: int = 0
+    used: int = 0
+    held: int = 0
+    reset_period: ResetPeriod = "monthly"
+    next_reset_date: datetime | None = None
+    is_active: bool = True
+    notes: str | None = None
+
+    @property
+    def remaining(self) -> int:
+        """What is not used up; holds are not counted."""
+        return self.allocated - self.used
+
+
+@dataclass(slots=True)
+class Hold:
+    """Credits set aside."""
+
+    org_id: str
+    content: Content
+    request_id: str
+    metadata: dict[str, JsonValue]
+    created_at: datetime
+    expires_at: datetime
+    status: HoldStatus = "held"
+    captured: int = 0
+    id: UUID = field(default_factory=uuid4)
+
+    @property
+    def credits(self) -> int:
+        """What is set aside."""
+        return self.content[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the attribution: a charge, or a refund with negative credits.
+
+    `remaining` is what was left of the allocation right after it, `refundable` of the refunded charge.
+    """
+
+    org_id: str
+    content: Content
+    request_id: str
+    metadata: dict[str, JsonValue]
+    created_at: datetime
+    remaining: int
+    hold_id: UUID | None = None
+    refund_of: UUID | None = None
+    refundable: int = 0
+    id: UUID = field(default_factory=uuid4)
+
+    @property
+    def credits(self) -> int:
+        """What was taken; negative for a refund."""
+        return self.content[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One row of the billing history; `after` are the figures right after it."""
+
+    org_id: str
+    request_id: str
+    kind: Literal["credit_grant", "credit_purchase", "credit_allocation"]
+    content: tuple[Any, ...]
+    credits: int
+    after: Mapping[str, Any]
+
+
+class Books:
+    """The ledger's tables as dictionaries, and the questions that all its rules ask."""
+
+    moment: datetime
+    """When the operation that is being carried out began: one operation knows one time."""
+
+    _SCALE: ClassVar[dict[str, int]] = {"scale": MILLICREDITS_PER_CREDIT}
+
+    def __init__(self, *, now: Callable[[], datetime]) -> None:
+        self.now = now
+        self.organizations: dict[str, Organization] = {}
+        self.members: dict[tuple[str, str], Member] = {}
+        self.allocations: dict[tuple[str, str], Allocation] = {}
+        self.emails: dict[str, str] = {}
+        self.sessions: dict[str, str] = {}
+        self.holds: dict[UUID, Hold] = {}
+        self.entries: dict[UUID, Entry] = {}
+        self.events: list[Event] = []
+        self.live_holds: dict[tuple[str, str], Hold] = {}
+        self.entry_by_request: dict[tuple[str, str], Entry] = {}
+        self.event_by_request: dict[tuple[str, str], Event] = {}
+
+    def answer(self, operation: Operation[ResultT_co], document: Mapping[str, Any]) -> ResultT_co:
+        """Return the operation's result; amounts in the document are millicredits."""
+        result: Any = operation.result.model_validate(document, context=self._SCALE)
+        return result  # type: ignore[no-any-return]  # the class variable `result` cannot be generic
+
+    def organization(self, org_id: str) -> Organization:
+        """Return an organisation; one that is unknown is answered like one of others."""
+        if org_id not in self.organizations:
+            raise NotAMemberError
+        return self.organizations[org_id]
+
+    def of_organization(self, org_id: str) -> list[Allocation]:
+        """Return an organisation's allocations."""
+        return [each for each in self.allocations.values() if each.org_id == org_id]
+
+    def spendable(self, org_id: str, user_id: str) -> Allocation:
+        """Return the allocation that may be spent from, or say why there is none."""
+        allocation = self.allocations.get((org_id, user_id))
+        if allocation is None:
+            if (org_id, user_id) not in self.members:
+                raise NotAMemberError
+            raise NoAllocationError(limit="no_allocation")
+        if not allocation.is_active or self.organizations[org_id].status != "active":
+            raise NoAllocationError(limit="inactive")
+        return allocation
+
+    def ceiling(self, allocation: Allocation) -> int:
+        """Return what may be used and held altogether."""
+        organization = self.organizations[allocation.org_id]
+        return allocation.allocated + (organization.overage_limit if organization.allow_overage else 0)
+
+    def overdue(self, allocation: Allocation) -> list[Hold]:
+        """Return the allocation's holds whose time is over, but which were not given back yet."""
+        return [
+            hold
+            for hold in self.live_holds.values()
+            if (hold.org_id, hold.content[0]) == (allocation.org_id, allocation.user_id)
+            and hold.expires_at <= self.moment
+        ]
+
+    def available(self, allocation: Allocation) -> int:
+        """Return what a charge could take now: overdue holds would be given back for it."""
+        overdue = sum(hold.credits for hold in self.overdue(allocation))
+        return self.ceiling(allocation) - allocation.used - allocation.held + overdue
+
+    def secure(self, allocation: Allocation, credits: int) -> None:
+        """See to it that so much can be taken, or refuse and change nothing."""
+        if self.ceiling(allocation) - allocation.used - allocation.held >= credits:
+            return
+        available = self.available(allocation)
+        if available < credits:
+            raise self.insufficient(allocation, self._spending_limit(allocation), credits, available)
+        for hold in self.overdue(allocation):
+            self.close_hold(hold, "expired")
+
+    def close_hold(self, hold: Hold, status: HoldStatus) -> None:
+        """End a live hold: what it set aside is free again."""
+        allocation = self.allocations[hold.org_id, hold.content[0]]
+        allocation.held -= hold.credits
+        allocation.updated_at = self.moment
+        hold.status = status
+        del self.live_holds[hold.org_id, hold.request_id]
+
+    def insufficient(
+        self, allocation: Allocation, limit: Limit, required: int, available: int
+    ) -> InsufficientCreditsError:
+        """Return the refusal that names the limit, with its figures in credits."""
+        free = from_millicredits(max(available, 0))
+        needed = from_millicredits(required)
+        return InsufficientCreditsError(
+            f"Insufficient credits: {needed:f} required, {free:f} available.",
+            limit=limit,
+            required=needed,
+            available=free,
+            resets_at=allocation.next_reset_date,
+        )
+
+    def _spending_limit(self, allocation: Allocation) -> Limit:
+        return "overage" if self.organizations[allocation.org_id].allow_overage else "allocation"
+
+    def charged(self, org_id: str, request_id: str, content: Content) -> Entry | None:
+        """Return the charge that was taken under this request id.
+
+        Raises `IdempotencyConflictError` if the id stands for something else.
+        """
+        entry = self.entry_by_request.get((org_id, request_id))
+        if entry is not None and (entry.refund_of is not None or entry.content != content):
+            raise IdempotencyConflictError
+        return entry
+
+    def record(self, entry: Entry) -> Entry:
+        """Append a row to the attribution. Its request id is unique for ever."""
+        self.entries[entry.id] = entry
+        self.entry_by_request[entry.org_id, entry.request_id] = entry
+        return entry
+
+    def hold(self, hold_id: UUID, org_id: str | None) -> Hold:
+        """Return a hold; one of another organisation than the named one does not exist."""
+        hold = self.holds.get(hold_id)
+        if hold is None or org_id not in {None, hold.org_id}:
+            raise NotFoundError("There is no such hold.")
+        return hold
+
+
+def encode_cursor(position: str) -> str:
+    """Return an opaque cursor."""
+    return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> str:
+    """Return the position in a cursor; raise `ValidationFailedError` for what is none of ours."""
+    try:
+        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise ValidationFailedError("cursor: not a cursor of this list") from None

@@ -1,0 +1,178 @@
+"""Charging, refunding, and asking whether a charge would be taken."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from credit_sdk import models
+from credit_sdk.amounts import to_millicredits
+from credit_sdk.backends._memory_books import Allocation, Books, Content, Entry
+from credit_sdk.errors import (
+    ConflictError,
+    CreditError,
+    IdempotencyConflictError,
+    NotFoundError,
+    RefusedError,
+    problem_from_error,
+)
+from credit_sdk.operations import CheckCredits, Deduct, DeductBatch, PlaceHold, Refund
+
+
+class Charges(Books):
+    """The rules of charges."""
+
+    def check_credits(self, operation: CheckCredits) -> models.CreditCheck:
+        """Say whether `deduct` would take so much now."""
+        try:
+            allocation = self.spendable(operation.org_id, operation.user_id)
+        except RefusedError:
+            return self._check(operation, sufficient=False, allocation=None)
+        sufficient = self.available(allocation) >= to_millicredits(operation.credits)
+        return self._check(operation, sufficient=sufficient, allocation=allocation)
+
+    def deduct(self, operation: Deduct) -> models.Receipt:
+        """Take credits, once for each request id."""
+        content = content_of(operation)
+        earlier = self.charged(operation.org_id, operation.request_id, content)
+        if earlier is not None:
+            return models.Receipt.model_validate(receipt(earlier, replayed=True), context=self.SCALE)
+        if (operation.org_id, operation.request_id) in self.live_holds:
+            raise IdempotencyConflictError("The request id belongs to a hold that is still open.")
+        allocation = self.spendable(operation.org_id, operation.user_id)
+        self.secure(allocation, content[1])
+        entry = self.charge(allocation, content, operation.request_id, operation.request_metadata)
+        return models.Receipt.model_validate(receipt(entry), context=self.SCALE)
+
+    def deduct_batch(self, operation: DeductBatch) -> models.BatchResult:
+        """Take charges one after the other; one that is refused does not stop the others."""
+        return models.BatchResult(outcomes=tuple(map(self._outcome, operation.charges)))
+
+    def refund(self, operation: Refund) -> models.RefundReceipt:
+        """Give back what a charge took, at most once altogether."""
+        charge = self._charge_to_refund(operation)
+        earlier = self.entry_by_request.get((charge.org_id, operation.idempotency_key))
+        if earlier is not None:
+            return self._refunded_before(earlier, charge, operation)
+        if (charge.org_id, operation.idempotency_key) in self.live_holds:
+            raise IdempotencyConflictError
+        if charge.refund_of is not None:
+            raise ConflictError("A refund cannot be refunded.")
+        refundable = self.refundable(charge)
+        credits = to_millicredits(operation.credits) if operation.credits is not None else refundable
+        if not 0 < credits <= refundable:
+            raise ConflictError("A refund cannot give back more than the charge took.")
+        return self._refund_receipt(self._give_back(charge, credits, refundable - credits, operation))
+
+    def refundable(self, charge: Entry) -> int:
+        """Return what is left of a charge."""
+        return charge.credits + sum(
+            each.credits for each in self.entries.values() if each.refund_of == charge.id
+        )
+
+    def charge(
+        self,
+        allocation: Allocation,
+        content: Content,
+        request_id: str,
+        metadata: Mapping[str, Any],
+        **more: Any,
+    ) -> Entry:
+        """Record a charge and count it against the allocation."""
+        allocation.used += content[1]
+        allocation.updated_at = self.moment
+        return self.record(
+            Entry(
+                allocation.org_id,
+                content,
+                request_id,
+                dict(metadata),
+                self.moment,
+                remaining=allocation.remaining,
+                **more,
+            )
+        )
+
+    def _check(
+        self, operation: CheckCredits, *, sufficient: bool, allocation: Allocation | None
+    ) -> models.CreditCheck:
+        document = {
+            "has_sufficient_credits": sufficient,
+            "remaining_credits": allocation.remaining if allocation else 0,
+            "available_credits": max(self.available(allocation), 0) if allocation else 0,
+            "required_credits": to_millicredits(operation.credits),
+        }
+        return models.CreditCheck.model_validate(document, context=self.SCALE)
+
+    def _outcome(self, charge: Deduct) -> models.BatchOutcome:
+        try:
+            return models.BatchOutcome(request_id=charge.request_id, receipt=self.deduct(charge))
+        except CreditError as error:
+            problem = models.Problem.model_validate(problem_from_error(error))
+            return models.BatchOutcome(request_id=charge.request_id, problem=problem)
+
+    def _charge_to_refund(self, operation: Refund) -> Entry:
+        if operation.charge_id is not None:
+            charge = self.entries.get(operation.charge_id)
+        else:
+            charge = self.entry_by_request.get((operation.org_id or "", operation.request_id or ""))
+        if charge is None or operation.org_id not in {None, charge.org_id}:
+            raise NotFoundError("There is no such charge.")
+        return charge
+
+    def _refunded_before(self, earlier: Entry, charge: Entry, operation: Refund) -> models.RefundReceipt:
+        same_amount = operation.credits is None or to_millicredits(operation.credits) == -earlier.credits
+        if earlier.refund_of != charge.id or not same_amount:
+            raise IdempotencyConflictError
+        return self._refund_receipt(earlier, replayed=True)
+
+    def _give_back(self, charge: Entry, credits: int, refundable: int, operation: Refund) -> Entry:
+        user_id, _, service_type, service_name = charge.content
+        return self.charge(
+            self.allocations[charge.org_id, user_id],
+            (user_id, -credits, service_type, service_name),
+            operation.idempotency_key,
+            {"reason": operation.reason} if operation.reason is not None else {},
+            refund_of=charge.id,
+            refundable=refundable,
+        )
+
+    def _refund_receipt(self, entry: Entry, *, replayed: bool = False) -> models.RefundReceipt:
+        document = {
+            "refund_id": entry.id,
+            "charge_id": entry.refund_of,
+            "org_id": entry.org_id,
+            "user_id": entry.content[0],
+            "credits_refunded": -entry.credits,
+            "refundable_credits": entry.refundable,
+            "remaining_credits": entry.remaining,
+            "request_id": entry.request_id,
+            "created_at": entry.created_at,
+            "replayed": replayed,
+        }
+        return models.RefundReceipt.model_validate(document, context=self.SCALE)
+
+
+def content_of(operation: Deduct | PlaceHold) -> Content:
+    """Return what the operation's request id stands for."""
+    return (
+        operation.user_id,
+        to_millicredits(operation.credits),
+        operation.service_type,
+        operation.service_name,
+    )
+
+
+def receipt(entry: Entry, *, replayed: bool = False) -> dict[str, Any]:
+    """Return the receipt of a charge, in millicredits."""
+    user_id, credits, service_type, service_name = entry.content
+    return {
+        "charge_id": entry.id,
+        "org_id": entry.org_id,
+        "user_id": user_id,
+        "credits_used": credits,
+        "remaining_credits": entry.remaining,
+        "service_type": service_type,
+        "service_name": service_name,
+        "request_id": entry.request_id,
+        "created_at": entry.created_at,
+        "replayed": replayed,
+    }

@@ -1,0 +1,99 @@
+"""PostgreSQL's errors as ours. Only SQLSTATEs and the figures in DETAIL are read, never a message.
+
+The one exception are failures to connect, for which libpq gives no SQLSTATE.
+"""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import sqlalchemy.exc
+
+from credit_sdk.errors import (
+    ConfigurationError,
+    CreditError,
+    OutcomeUnknownError,
+    SchemaMissingError,
+    UnavailableError,
+    UnexpectedResponseError,
+    error_from_problem,
+)
+
+_OWN_CLASS = "CR"
+
+_STATE_MEANINGS: tuple[tuple[tuple[str, ...], type[CreditError], str], ...] = (
+    (
+        ("3F000", "42883", "42P01", "42703"),
+        SchemaMissingError,
+        "The database at {host} has no billing schema, or an older one; run `credits migrate` on it.",
+    ),
+    (
+        ("42501",),
+        ConfigurationError,
+        "The database role at {host} may not use the ledger; grant it the role credits_app.",
+    ),
+    (
+        # After these the transaction is surely undone, so that sending it again is a plain retry.
+        ("40001", "40P01", "55P03", "57014", "25006", "53"),
+        UnavailableError,
+        "PostgreSQL at {host} could not finish the request now (SQLSTATE {state}).",
+    ),
+)
+
+_CONNECTION_SIGNS: tuple[tuple[tuple[str, ...], type[CreditError], str], ...] = (
+    (
+        ("password authentication failed", "no password supplied"),
+        ConfigurationError,
+        "PostgreSQL at {host} refused the user or password of the database URL.",
+    ),
+    (
+        ("does not exist",),
+        ConfigurationError,
+        "PostgreSQL at {host} has no such database or role; check the database URL.",
+    ),
+    (
+        ("invalid response to", "expected authentication request"),
+        UnexpectedResponseError,
+        "What answers at {host} is not PostgreSQL.",
+    ),
+)
+
+
+def connection_error(error: Exception, host: str) -> CreditError:
+    """Return what a failure to connect to `host` means. Nothing was sent."""
+    if isinstance(error, sqlalchemy.exc.TimeoutError):
+        return UnavailableError(f"All connections to {host} are in use; raise pool_size or lower the load.")
+    text = str(error)
+    for signs, kind, sentence in _CONNECTION_SIGNS:
+        if any(sign in text for sign in signs):
+            return kind(sentence.format(host=host))
+    if isinstance(error, psycopg.OperationalError):
+        return UnavailableError(f"PostgreSQL at {host} cannot be reached.")
+    return ConfigurationError(f"The database URL of {host} cannot be used: {type(error).__name__}.")
+
+
+def statement_error(error: psycopg.Error, host: str, scale: int) -> CreditError:
+    """Return what a failed statement means."""
+    state = error.sqlstate
+    if state is None:
+        return OutcomeUnknownError(f"The connection to PostgreSQL at {host} was lost before it answered.")
+    if state.startswith(_OWN_CLASS):
+        return _refusal(error, scale)
+    for states, kind, sentence in _STATE_MEANINGS:
+        if state.startswith(states):
+            return kind(sentence.format(host=host, state=state))
+    if isinstance(error, psycopg.OperationalError):
+        return OutcomeUnknownError(f"PostgreSQL at {host} stopped the request (SQLSTATE {state}).")
+    return UnexpectedResponseError(f"PostgreSQL at {host} refused the request (SQLSTATE {state}).")
+
+
+def _refusal(error: psycopg.Error, scale: int) -> CreditError:
+    problem: dict[str, Any] = json.loads(error.diag.message_detail or "{}")
+    for figure in ("required", "available"):
+        if problem.get(figure) is not None:
+            problem[figure] = Decimal(problem[figure]) / scale
+    problem["detail"] = error.diag.message_primary
+    return error_from_problem(problem) or UnexpectedResponseError(
+        f"The database refused the request with SQLSTATE {error.sqlstate}, which this version does not know."
+    )

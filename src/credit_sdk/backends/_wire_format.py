@@ -1,0 +1,189 @@
+"""Operations as HTTP requests, and responses as results or errors. No I/O, and no HTTP library."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
+from typing import Any, cast
+from urllib.parse import quote, urlencode, urlsplit
+
+from pydantic import ValidationError
+
+from credit_sdk.errors import (
+    ConfigurationError,
+    CreditError,
+    HoldsUnsupportedError,
+    NotAuthenticatedError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RateLimitedError,
+    UnavailableError,
+    UnexpectedResponseError,
+    error_from_problem,
+)
+from credit_sdk.operations import Operation, PlaceHold, ResultT_co
+from credit_sdk.wire import ADDRESS_OF, API_KEY_HEADER, REQUEST_ID_HEADER, SESSION_COOKIE
+
+LARGEST_RESPONSE_BYTES = 16 * 1024 * 1024
+LONGEST_RETRY_AFTER_SECONDS = 120.0
+
+_ERRORS_BY_STATUS: dict[int, type[CreditError]] = {
+    401: NotAuthenticatedError,
+    403: PermissionDeniedError,
+    429: RateLimitedError,
+    503: UnavailableError,
+}
+_SERVER_ERROR = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Who is calling; the first of the three that is given counts."""
+
+    api_key: str | None = None
+    bearer_token: str | None = None
+    session_token: str | None = None
+
+    def __repr__(self) -> str:
+        """Name the kind of credential, never the secret."""
+        kinds = [name for name in ("api_key", "bearer_token", "session_token") if getattr(self, name)]
+        return f"Credential({', '.join(kinds) or 'none'})"
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that carry the credential."""
+        if self.api_key:
+            return {API_KEY_HEADER: self.api_key}
+        if self.bearer_token:
+            return {"Authorization": f"Bearer {self.bearer_token}"}
+        if self.session_token:
+            return {"Cookie": f"{SESSION_COOKIE}={self.session_token}"}
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An operation on the wire."""
+
+    method: str
+    url: str
+    content: bytes | None
+
+
+def server_url(url: str) -> str:
+    """Return a server's address without a trailing slash; raise `ConfigurationError` for what is none."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigurationError("The server's address must look like https://ops.example.")
+    if parts.username or parts.password:
+        raise ConfigurationError(
+            "Give credentials as api_key=, bearer_token= or session_token=, "
+            f"not in the address of {parts.hostname}."
+        )
+    if parts.query or parts.fragment:
+        raise ConfigurationError(f"The address of {parts.hostname} must not have a query or a fragment.")
+    return url.rstrip("/")
+
+
+def encode(operation: Operation[Any], base_url: str) -> Request:
+    """Return the request for an operation; raise `ConfigurationError` if HTTP has no address for it."""
+    address = ADDRESS_OF.get(type(operation))
+    if address is None:
+        raise ConfigurationError(
+            f"{type(operation).__name__} is not part of the HTTP API; use a database URL for it."
+        )
+    path = address.path.format_map(
+        {name: quote(str(getattr(operation, name)), safe="") for name in address.path_fields}
+    )
+    # A session travels as a cookie, not as a field.
+    elsewhere = address.path_fields | {"session_digest"}
+    if address.has_body:
+        content = operation.model_dump_json(exclude_none=True, exclude=set(elsewhere)).encode()
+        return Request(address.method, base_url + path, content)
+    fields = operation.model_dump(mode="json", exclude_none=True, exclude=set(elsewhere))
+    return Request(
+        address.method, f"{base_url}{path}?{urlencode(fields)}" if fields else base_url + path, None
+    )
+
+
+def decode(
+    operation: Operation[ResultT_co], status: int, headers: Mapping[str, str], content: bytes, host: str
+) -> ResultT_co:
+    """Return the result in a response, or raise the error that it stands for."""
+    body = _json(content)
+    if status in {200, 201} and body is not None:
+        try:
+            return cast("ResultT_co", operation.result.model_validate(body))
+        except ValidationError as error:
+            raise UnexpectedResponseError(
+                f"{host} answered {type(operation).__name__} with something else: "
+                f"{error.error_count()} fields do not fit."
+            ) from None
+    raise _error(operation, status, headers, body, host)
+
+
+def transport_error(error: Exception, host: str, *, sent: bool) -> CreditError:
+    """Return what a failure of the connection means: once sent, a request may have been carried out."""
+    reason = type(error).__name__
+    if sent:
+        return OutcomeUnknownError(f"The connection to {host} was lost before it answered ({reason}).")
+    return UnavailableError(f"{host} cannot be reached ({reason}).")
+
+
+def too_large(host: str) -> CreditError:
+    """Return the error for a response that is larger than any of this protocol."""
+    return UnexpectedResponseError(f"{host} answered with more than {LARGEST_RESPONSE_BYTES} bytes.")
+
+
+def _error(
+    operation: Operation[Any], status: int, headers: Mapping[str, str], body: dict[str, Any] | None, host: str
+) -> CreditError:
+    retry_after = _retry_after(headers.get("Retry-After"))
+    request_id = headers.get(REQUEST_ID_HEADER)
+    if body is not None:
+        known = error_from_problem({"request_id": request_id, **body, "retry_after": retry_after})
+        if known is not None:
+            return known
+    if isinstance(operation, PlaceHold) and status in {404, 405, 501}:
+        return HoldsUnsupportedError(f"The server at {host} knows no holds.")
+    return _unexplained(status, retry_after, request_id, host)
+
+
+def _unexplained(status: int, retry_after: float | None, request_id: str | None, host: str) -> CreditError:
+    """Return the error for a status without a problem body of ours: a proxy's, or another server's."""
+    detail = f"{host} answered with status {status} and no explanation."
+    figures = {"retry_after": retry_after, "request_id": request_id}
+    kind = _ERRORS_BY_STATUS.get(status)
+    if kind is not None:
+        return kind.of_figures(detail, figures)
+    if status >= _SERVER_ERROR:
+        return OutcomeUnknownError.of_figures(detail, figures)
+    return UnexpectedResponseError(
+        f"{host} answered with status {status}; is the credits API there?", request_id=request_id
+    )
+
+
+def _json(content: bytes) -> dict[str, Any] | None:
+    """Return the JSON object, its numbers never passing through a binary float; None for anything else."""
+    try:
+        body = json.loads(content, parse_float=Decimal)
+    except (ValueError, RecursionError, InvalidOperation):
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Return the seconds that a Retry-After header asks for (RFC 9110 section 10.2.3), within bounds."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value) if value.strip().isdigit() else _seconds_until(value)
+    except (ValueError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
+
+
+def _seconds_until(value: str) -> float:
+    moment = parsedate_to_datetime(value)
+    return (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds()

@@ -1,0 +1,161 @@
+"""HTTP: each operation is one request to the address that `wire.py` gives it.
+
+The only file that imports httpx.
+"""
+
+from typing import Any
+
+import httpx
+
+from credit_sdk._resources import PerLoop, PerProcess
+from credit_sdk.backends._wire_format import (
+    LARGEST_RESPONSE_BYTES,
+    Credential,
+    Request,
+    decode,
+    encode,
+    server_url,
+    too_large,
+    transport_error,
+)
+from credit_sdk.operations import Operation, ResultT_co
+
+DEFAULT_TIMEOUT_SECONDS = 10.0
+CONNECT_TIMEOUT_SECONDS = 5.0
+LARGEST_POOL = 100
+# uvicorn drops an idle connection after five seconds; a pool that keeps it longer meets a reset.
+KEEPALIVE_SECONDS = 4.0
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+
+class HttpBackend:
+    """Carries operations out on a server, blocking.
+
+    `client` may be an `httpx.Client` of the application's own, which stays the application's to close.
+    `timeout` is in seconds, for each attempt.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        credential: Credential,
+        *,
+        timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        client: httpx.Client | None = None,
+    ) -> None:
+        self._url = server_url(url)
+        self._host = httpx.URL(self._url).netloc.decode()
+        self._headers = _headers(credential)
+        self._clients = (
+            PerProcess(lambda: client, lambda _: None)
+            if client is not None
+            else PerProcess(lambda: httpx.Client(**_options(timeout)), httpx.Client.close)
+        )
+
+    def as_caller(self, session_token: str) -> "HttpBackend":
+        """Return the same connections with a user's session."""
+        view = object.__new__(HttpBackend)
+        view.__dict__.update(self.__dict__, _headers=_headers(Credential(session_token=session_token)))
+        return view
+
+    def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
+        """Return the operation's result, or raise a `CreditError`."""
+        request = encode(operation, self._url)
+        try:
+            response, content = self._send(request)
+        except httpx.HTTPError as error:
+            raise transport_error(error, self._host, sent=not isinstance(error, _NOT_SENT)) from None
+        return decode(operation, response.status_code, response.headers, content, self._host)
+
+    def close(self) -> None:
+        """Close the connections, unless the client is the application's own."""
+        self._clients.close()
+
+    def _send(self, request: Request) -> tuple[httpx.Response, bytes]:
+        client = self._clients.get()
+        with client.stream(
+            request.method, request.url, content=request.content, headers=self._headers
+        ) as response:
+            content = bytearray()
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) > LARGEST_RESPONSE_BYTES:
+                    raise too_large(self._host)
+            return response, bytes(content)
+
+
+class AsyncHttpBackend:
+    """Carries operations out on a server, awaiting; one pool of connections for each event loop."""
+
+    def __init__(
+        self,
+        url: str,
+        credential: Credential,
+        *,
+        timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        client: httpx.AsyncClient | None = None,
+    ) -> None:
+        self._url = server_url(url)
+        self._host = httpx.URL(self._url).netloc.decode()
+        self._headers = _headers(credential)
+        self._clients = (
+            PerLoop(lambda: client, _leave_open)
+            if client is not None
+            else PerLoop(lambda: httpx.AsyncClient(**_options(timeout)), httpx.AsyncClient.aclose)
+        )
+
+    def as_caller(self, session_token: str) -> "AsyncHttpBackend":
+        """Return the same connections with a user's session."""
+        view = object.__new__(AsyncHttpBackend)
+        view.__dict__.update(self.__dict__, _headers=_headers(Credential(session_token=session_token)))
+        return view
+
+    async def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
+        """Return the operation's result, or raise a `CreditError`."""
+        request = encode(operation, self._url)
+        try:
+            response, content = await self._send(request)
+        except httpx.HTTPError as error:
+            raise transport_error(error, self._host, sent=not isinstance(error, _NOT_SENT)) from None
+        return decode(operation, response.status_code, response.headers, content, self._host)
+
+    async def close(self) -> None:
+        """Close the running loop's connections, unless the client is the application's own."""
+        await self._clients.close()
+
+    async def _send(self, request: Request) -> tuple[httpx.Response, bytes]:
+        client = self._clients.get()
+        async with client.stream(
+            request.method, request.url, content=request.content, headers=self._headers
+        ) as response:
+            content = bytearray()
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > LARGEST_RESPONSE_BYTES:
+                    raise too_large(self._host)
+            return response, bytes(content)
+
+
+def _headers(credential: Credential) -> dict[str, str]:
+    return {
+        "Accept": "application/json, application/problem+json",
+        "Content-Type": "application/json",
+        **credential.headers(),
+    }
+
+
+def _options(timeout: float) -> dict[str, Any]:
+    return {
+        "timeout": httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT_SECONDS)),
+        "limits": httpx.Limits(max_connections=LARGEST_POOL, keepalive_expiry=KEEPALIVE_SECONDS),
+        "headers": {"User-Agent": "credit-sdk"},
+        "follow_redirects": False,
+    }
+
+
+async def _leave_open(_: httpx.AsyncClient) -> None:
+    """Leave the application's own client alone."""
+
+
+__all__ = ["AsyncHttpBackend", "Credential", "HttpBackend"]

@@ -1,0 +1,240 @@
+"""Direct SQL: each operation is one call of a stored function on a pooled psycopg connection.
+
+SQLAlchemy keeps the pool and knows the caller's engine; the charge itself goes through the driver's
+connection, in one autocommitted statement: one round trip.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, cast
+
+import psycopg
+import sqlalchemy.exc
+from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from credit_sdk._resources import PerLoop, PerProcess
+from credit_sdk.amounts import MILLICREDITS_PER_CREDIT
+from credit_sdk.backends import _statements
+from credit_sdk.backends._postgres_errors import connection_error, statement_error
+from credit_sdk.errors import ConfigurationError
+from credit_sdk.operations import Operation, ResultT_co
+
+DRIVER = "postgresql+psycopg"
+CONNECT_TIMEOUT_SECONDS = 10
+POOL_TIMEOUT_SECONDS = 10
+RECYCLE_SECONDS = 1_800
+DEFAULT_POOL_SIZE = 10
+
+
+class SqlBackend:
+    """Carries operations out on PostgreSQL, blocking.
+
+    `source` is a database URL, or an `Engine` of the application's own (psycopg), which stays the
+    application's to dispose. `scale` is how many units of the database's integers make one credit.
+    """
+
+    def __init__(
+        self,
+        source: str | URL | Engine,
+        *,
+        scale: int = MILLICREDITS_PER_CREDIT,
+        pool_size: int = DEFAULT_POOL_SIZE,
+    ) -> None:
+        self._scale = scale
+        if isinstance(source, Engine):
+            self._host = host_of(source.url)
+            self._engines = PerProcess(lambda: source, lambda _: None)
+        else:
+            url = database_url(source)
+            self._host = host_of(url)
+            self._engines = PerProcess(
+                lambda: create_engine(url, **engine_options(pool_size)), lambda engine: engine.dispose()
+            )
+
+    @property
+    def engine(self) -> Engine:
+        """This process's engine."""
+        return self._engines.get()
+
+    def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
+        """Return the operation's result, or raise a `CreditError`."""
+        columns: tuple[str, ...] = ()
+        rows = []
+        with self._connection() as connection:
+            for call in _statements.calls(operation, self._scale):
+                try:
+                    cursor = psycopg.RawCursor(connection)
+                    cursor.execute(call.statement, call.parameters)
+                    rows.append(cast("_statements.Row", cursor.fetchone()))
+                    columns = column_names(cursor)
+                except psycopg.Error as error:
+                    raise statement_error(error, self._host, self._scale) from error
+        return _statements.result(operation, columns, rows, self._scale)
+
+    def as_caller(self, session_token: str) -> "SqlBackend":  # noqa: ARG002 - a database has no sessions
+        """Return this backend: a database knows its role, not the caller."""
+        return self
+
+    def close(self) -> None:
+        """Close the pool, unless the engine is the application's own."""
+        self._engines.close()
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+        """Lend a pooled connection whose statements commit by themselves."""
+        try:
+            pooled = self.engine.raw_connection()
+        except (psycopg.Error, sqlalchemy.exc.SQLAlchemyError) as error:
+            raise connection_error(error, self._host) from None
+        connection = cast("psycopg.Connection[Any]", pooled.driver_connection)
+        autocommit = connection.autocommit
+        try:
+            if not autocommit:
+                connection.autocommit = True
+            yield connection
+        finally:
+            if connection.closed:
+                pooled.invalidate()
+            elif not autocommit:
+                connection.autocommit = False
+            pooled.close()
+
+
+class AsyncSqlBackend:
+    """Carries operations out on PostgreSQL, awaiting; one pool for each event loop."""
+
+    def __init__(
+        self,
+        source: str | URL | AsyncEngine,
+        *,
+        scale: int = MILLICREDITS_PER_CREDIT,
+        pool_size: int = DEFAULT_POOL_SIZE,
+    ) -> None:
+        self._scale = scale
+        if isinstance(source, AsyncEngine):
+            self._host = host_of(source.url)
+            self._engines = PerLoop(lambda: source, _leave_open)
+        else:
+            url = database_url(source)
+            self._host = host_of(url)
+            self._engines = PerLoop(
+                lambda: create_async_engine(url, **engine_options(pool_size)), lambda engine: engine.dispose()
+            )
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The running loop's engine."""
+        return self._engines.get()
+
+    async def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
+        """Return the operation's result, or raise a `CreditError`."""
+        columns: tuple[str, ...] = ()
+        rows = []
+        async with self._connection() as connection:
+            for call in _statements.calls(operation, self._scale):
+                try:
+                    cursor = psycopg.AsyncRawCursor(connection)
+                    await cursor.execute(call.statement, call.parameters)
+                    rows.append(cast("_statements.Row", await cursor.fetchone()))
+                    columns = column_names(cursor)
+                except psycopg.Error as error:
+                    raise statement_error(error, self._host, self._scale) from error
+        return _statements.result(operation, columns, rows, self._scale)
+
+    def as_caller(self, session_token: str) -> "AsyncSqlBackend":  # noqa: ARG002 - a database has no sessions
+        """Return this backend: a database knows its role, not the caller."""
+        return self
+
+    async def close(self) -> None:
+        """Close the running loop's pool, unless the engine is the application's own."""
+        await self._engines.close()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """Lend a pooled connection whose statements commit by themselves."""
+        try:
+            pooled = await self.engine.raw_connection()
+        except (psycopg.Error, sqlalchemy.exc.SQLAlchemyError) as error:
+            raise connection_error(error, self._host) from None
+        connection = cast("psycopg.AsyncConnection[Any]", pooled.driver_connection)
+        autocommit = connection.autocommit
+        try:
+            if not autocommit:
+                await connection.set_autocommit(True)
+            yield connection
+        finally:
+            if connection.closed:
+                pooled.invalidate()
+            elif not autocommit:
+                await connection.set_autocommit(False)
+            pooled.close()
+
+
+def database_url(source: str | URL) -> URL:
+    """Return the URL for psycopg; raise `ConfigurationError` for one that is not PostgreSQL's."""
+    try:
+        url = make_url(source)
+    except sqlalchemy.exc.ArgumentError:
+        raise ConfigurationError(
+            "The database URL cannot be read; it looks like postgresql://user:password@host:5432/database."
+        ) from None
+    if url.get_backend_name() not in {"postgresql", "postgres"}:
+        raise ConfigurationError(f"The ledger lives in PostgreSQL; {url.drivername}:// is another database.")
+    return url.set(drivername=DRIVER)
+
+
+def engines_or_urls(source: str | URL | Engine | AsyncEngine) -> "tuple[URL | Engine, URL | AsyncEngine]":
+    """Return what the blocking and the awaiting backend connect with.
+
+    An application's own engine serves its own colour; the other one connects by the engine's URL.
+    """
+    if isinstance(source, Engine):
+        require_psycopg(source.dialect.driver)
+        return source, database_url(source.url)
+    if isinstance(source, AsyncEngine):
+        require_psycopg(source.dialect.driver)
+        return database_url(source.url), source
+    url = database_url(source)
+    return url, url
+
+
+def host_of(url: URL) -> str:
+    """Return where a database is, for error messages: host, port and name, never a password."""
+    host = url.host or str(url.query.get("host", "localhost"))
+    return f"{host}:{url.port or 5432}/{url.database or ''}"
+
+
+def require_psycopg(driver: str) -> None:
+    """Raise `ConfigurationError` for an engine of another driver."""
+    if driver not in {"psycopg", "psycopg_async"}:
+        raise ConfigurationError(f"The engine uses the driver {driver!r}; make it with {DRIVER}://.")
+
+
+def engine_options(pool_size: int) -> dict[str, Any]:
+    """Return how our own pools are made.
+
+    A connection is not tested before use, which would cost a third of the rate: every operation is
+    safe to repeat, so a stale one costs a retry.
+    """
+    return {
+        "isolation_level": "AUTOCOMMIT",
+        "pool_size": pool_size,
+        "max_overflow": 0,
+        "pool_timeout": POOL_TIMEOUT_SECONDS,
+        "pool_recycle": RECYCLE_SECONDS,
+        "pool_use_lifo": True,
+        "connect_args": {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "credit-sdk"},
+    }
+
+
+def column_names(cursor: "psycopg.RawCursor[Any] | psycopg.AsyncRawCursor[Any]") -> tuple[str, ...]:
+    """Return the names of the columns that the function answered."""
+    return tuple(column.name for column in cursor.description or ())
+
+
+async def _leave_open(_: AsyncEngine) -> None:
+    """Leave the application's own engine alone."""
+
+
+__all__ = ["AsyncSqlBackend", "SqlBackend", "database_url", "engines_or_urls", "host_of"]

@@ -1,0 +1,131 @@
+"""The decorator: a function, coroutine, generator or async generator that is charged when it succeeds."""
+
+import inspect
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing, closing
+from functools import partial, wraps
+from typing import Any, Protocol, TypeVar, cast
+
+from credit_sdk.amounts import Amount
+from credit_sdk.charge import AsyncOpenCharge, OpenCharge, Terms
+from credit_sdk.context import running
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+CostOfResult = Callable[[Any], Amount]
+
+
+class Opener(Protocol):
+    """Makes the charge of one call out of its arguments."""
+
+    def blocking(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenCharge:
+        """Return a charge to be entered with `with`."""
+
+    def awaiting(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncOpenCharge:
+        """Return a charge to be entered with `async with`."""
+
+
+def wrap(function: FunctionT, opener: Opener, cost_of_result: CostOfResult | None) -> FunctionT:
+    """Return the function with each of its calls charged.
+
+    `cost_of_result` is given what the function returned; for a generator, how many items it yielded.
+    """
+    if inspect.isasyncgenfunction(function):
+        wrapper: Callable[..., Any] = _async_generator(function, opener, cost_of_result)
+    elif inspect.isgeneratorfunction(function):
+        wrapper = _generator(function, opener, cost_of_result)
+    elif inspect.iscoroutinefunction(function):
+        wrapper = _coroutine(function, opener, cost_of_result)
+    else:
+        wrapper = _plain(function, opener, cost_of_result)
+    return cast("FunctionT", wrapper)
+
+
+def _plain(function: Callable[..., Any], opener: Opener, cost: CostOfResult | None) -> Callable[..., Any]:
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with opener.blocking(args, kwargs) as charge:
+            with running(charge):
+                result = function(*args, **kwargs)
+            if cost is not None:
+                charge.settle(cost(result))
+        return result
+
+    return wrapper
+
+
+def _coroutine(function: Callable[..., Any], opener: Opener, cost: CostOfResult | None) -> Callable[..., Any]:
+    @wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        async with opener.awaiting(args, kwargs) as charge:
+            with running(charge):
+                result = await function(*args, **kwargs)
+            if cost is not None:
+                charge.settle(cost(result))
+        return result
+
+    return wrapper
+
+
+def _generator(function: Callable[..., Any], opener: Opener, cost: CostOfResult | None) -> Callable[..., Any]:
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        with opener.blocking(args, kwargs) as charge:
+            generator = cast("Generator[Any, Any, Any]", function(*args, **kwargs))
+            with closing(generator):
+                delivered, result = yield from _delivering(generator, charge)
+            if cost is not None:
+                charge.settle(cost(delivered))
+        return result
+
+    return wrapper
+
+
+def _delivering(generator: Generator[Any, Any, Any], charge: Terms) -> Generator[Any, Any, tuple[int, Any]]:
+    """Pass items on, counting them; the charge is current only while the generator itself runs.
+
+    A generator shares its caller's context, so a charge left current across a yield would leak.
+    """
+    delivered = 0
+    step: Callable[[], Any] = partial(next, generator)
+    while True:
+        try:
+            with running(charge):
+                item = step()
+        except StopIteration as end:
+            return delivered, end.value
+        delivered += 1
+        try:
+            step = partial(generator.send, (yield item))
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - thrown in by the consumer, for the generator to handle
+            step = partial(generator.throw, error)
+
+
+def _async_generator(
+    function: Callable[..., Any], opener: Opener, cost: CostOfResult | None
+) -> Callable[..., Any]:
+    @wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        async with opener.awaiting(args, kwargs) as charge:
+            generator = cast("AsyncGenerator[Any, Any]", function(*args, **kwargs))
+            delivered = 0
+            step: Callable[[], Any] = partial(anext, generator)
+            async with aclosing(generator):
+                while True:
+                    try:
+                        with running(charge):
+                            item = await step()
+                    except StopAsyncIteration:
+                        break
+                    delivered += 1
+                    try:
+                        step = partial(generator.asend, (yield item))
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:  # noqa: BLE001 - thrown in by the consumer
+                        step = partial(generator.athrow, error)
+            if cost is not None:
+                charge.settle(cost(delivered))
+
+    return wrapper

@@ -1,0 +1,115 @@
+"""`with billing.charge(...)`: credits are held on entry, captured on success, given back on failure."""
+
+from decimal import Decimal
+from types import TracebackType
+from typing import Self, cast
+
+from pydantic import JsonValue
+
+from credit_sdk._flows import ChargePlan, Failed, Flow
+from credit_sdk._runners import AsyncBackend, AsyncRun, Backend, Run
+from credit_sdk.amounts import Amount, parse_price
+from credit_sdk.errors import ConfigurationError
+from credit_sdk.models import Hold, Receipt
+
+
+class Terms:
+    """What a charge under way will take. The code that performs the operation may change it."""
+
+    def __init__(self, plan: ChargePlan, flow: Flow[Receipt | None]) -> None:
+        self._plan = plan
+        self._flow: Flow[Receipt | None] | None = flow
+        self._receipt: Receipt | None = None
+        self._cost_was_set = False
+
+    @property
+    def credits(self) -> Decimal:
+        """What will be taken on success, in credits. Zero takes nothing."""
+        return self._plan.credits
+
+    @credits.setter
+    def credits(self, cost: Amount) -> None:
+        self._plan.credits = parse_price(cost)
+        self._cost_was_set = True
+
+    @property
+    def metadata(self) -> dict[str, JsonValue]:
+        """Kept with the charge; secrets are redacted before they leave the process."""
+        return self._plan.metadata
+
+    @property
+    def request_id(self) -> str:
+        """What makes this charge one, however often it is sent."""
+        return self._plan.request_id
+
+    @property
+    def hold(self) -> Hold | None:
+        """The credits set aside; None before the block, and where there are no holds."""
+        return self._plan.hold
+
+    @property
+    def receipt(self) -> Receipt:
+        """What was taken; raises `ConfigurationError` when nothing was."""
+        if self._receipt is None:
+            raise ConfigurationError("Nothing was taken (yet): there is no receipt.")
+        return self._receipt
+
+    @property
+    def is_charged(self) -> bool:
+        """Whether credits were taken, so that there is a receipt."""
+        return self._receipt is not None
+
+    def settle(self, cost: Amount) -> None:
+        """Set the cost that was worked out from the result, unless the operation itself has set one."""
+        if not self._cost_was_set:
+            self._plan.credits = parse_price(cost, argument="cost")
+
+    def _take_flow(self) -> Flow[Receipt | None]:
+        if self._flow is None:
+            raise ConfigurationError("A charge can be entered once; make a new one for each operation.")
+        flow, self._flow = self._flow, None
+        return flow
+
+    def __repr__(self) -> str:
+        plan = self._plan
+        return f"<{type(self).__name__} {plan.service_type} {plan.credits:f} credits, {plan.request_id}>"
+
+
+class OpenCharge(Terms):
+    """A charge to be entered with `with`."""
+
+    def __init__(self, plan: ChargePlan, flow: Flow[Receipt | None], backend: Backend) -> None:
+        super().__init__(plan, flow)
+        self._backend = backend
+
+    def __enter__(self) -> Self:
+        """Hold the credits; raises what the refusal says, and then the block does not run."""
+        self._run = Run(self._take_flow(), self._backend)
+        self._run.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Take the credits, or give them back if the block ended in an exception."""
+        self._receipt = cast("Receipt | None", self._run.resume(Failed(error) if error else None))
+
+
+class AsyncOpenCharge(Terms):
+    """A charge to be entered with `async with`."""
+
+    def __init__(self, plan: ChargePlan, flow: Flow[Receipt | None], backend: AsyncBackend) -> None:
+        super().__init__(plan, flow)
+        self._backend = backend
+
+    async def __aenter__(self) -> Self:
+        """Hold the credits; raises what the refusal says, and then the block does not run."""
+        self._run = AsyncRun(self._take_flow(), self._backend)
+        await self._run.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Take the credits, or give them back if the block ended in an exception."""
+        self._receipt = cast("Receipt | None", await self._run.resume(Failed(error) if error else None))

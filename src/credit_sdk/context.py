@@ -1,0 +1,54 @@
+"""Who pays, and which charge is under way, for code that is not handed either."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from credit_sdk.account import Account
+from credit_sdk.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from credit_sdk.charge import Terms
+
+_account: ContextVar[Account | None] = ContextVar("credit_sdk_account", default=None)
+_charge: ContextVar["Terms | None"] = ContextVar("credit_sdk_charge", default=None)
+
+
+@contextmanager
+def acting_as(account: Account) -> Iterator[Account]:
+    """Let billable functions in this block be paid by `account`, unless they name another payer.
+
+    The block's tasks and `asyncio.to_thread` calls inherit it; threads started by hand do not.
+    """
+    token = _account.set(account)
+    try:
+        yield account
+    finally:
+        _account.reset(token)
+
+
+def acting_account() -> Account | None:
+    """Return the account of the surrounding `acting_as`, if any."""
+    return _account.get()
+
+
+def current_charge() -> "Terms":
+    """Return the charge of the billable function that is running: its cost and metadata may be changed.
+
+    Raises `ConfigurationError` outside a billable function.
+    """
+    charge = _charge.get()
+    if charge is None:
+        raise ConfigurationError("current_charge() was called outside a billable function.")
+    return charge
+
+
+@contextmanager
+def running(charge: "Terms") -> Iterator[None]:
+    """Make `charge` the current one while a billable function runs."""
+    token = _charge.set(charge)
+    try:
+        yield
+    finally:
+        _charge.reset(token)

@@ -1,0 +1,275 @@
+"""The organisation ledger, blocking; `async_service.py` is the same text with async and await."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+from credit_sdk import models, operations
+from credit_sdk._billing import Billing
+from credit_sdk._flows import retrying, selecting_account
+from credit_sdk._questions import charge_fields, hold_fields, who_is_asking, with_session
+from credit_sdk._runners import run
+from credit_sdk._till import ChargeRequest, Metadata, paying_organization
+from credit_sdk.account import Account
+from credit_sdk.amounts import Amount
+from credit_sdk.charge import OpenCharge
+from credit_sdk.operations import Operation, ResultT_co, parse
+
+
+class CreditDeductionService(Billing):
+    """Charges organisation members for what succeeds. Amounts are credits; see `Billing` for the arguments.
+
+    Every method may raise `UnavailableError` when the books cannot be reached after all retries,
+    `OutcomeUnknownError` when it is also unknown what became of the request, `NotAuthenticatedError`
+    and `PermissionDeniedError` over HTTP, and `ValidationFailedError` before anything is sent.
+    """
+
+    def account(
+        self, user_id: str | None = None, *, session_token: str | None = None, org_id: str | None = None
+    ) -> Account:
+        """Look up who pays for a user, or for whoever a session belongs to.
+
+        The organisation is `org_id` (`NotAMemberError` if the user is not in it), else the default one,
+        else the one joined first. Without arguments: whoever the service's own credential belongs to.
+        """
+        backend = self._connections.backend
+        if session_token is not None:
+            backend = backend.as_caller(session_token)
+        question = who_is_asking(user_id, session_token)
+        account = run(selecting_account(question, org_id, self._retries), backend)
+        return with_session(account, session_token)
+
+    def charge(
+        self,
+        account: Account,
+        credits: Amount | None = None,
+        *,
+        service_type: str,
+        estimate: Amount | None = None,
+        service_name: str | None = None,
+        request_id: str | None = None,
+        metadata: Metadata | None = None,
+        ttl_seconds: int = operations.DEFAULT_HOLD_SECONDS,
+        reserve: bool = True,
+    ) -> OpenCharge:
+        """Return a block that is charged if it succeeds; an exception in it takes nothing.
+
+        `credits` (else the price list's) is held meanwhile, or `estimate` if given; the block may set
+        `charge.credits` and `charge.metadata`. A `request_id` of the operation's own makes it one charge
+        however often it runs. On entry raises `InsufficientCreditsError`, `NoAllocationError`,
+        `NotAMemberError`; on exit `InsufficientCreditsError` if the cost outgrew hold and balance.
+        """
+        request = ChargeRequest(
+            service_type=service_type,
+            credits=credits,
+            estimate=estimate,
+            service_name=service_name,
+            request_id=request_id,
+            metadata=metadata,
+            ttl_seconds=ttl_seconds,
+            reserve=reserve,
+        )
+        return self._till.open(account, request)
+
+    def check(self, account: Account, credits: Amount) -> models.CreditCheck:
+        """Ask whether a charge would be taken now: advice for a user interface."""
+        return self._ask(operations.CheckCredits, account, credits=credits)
+
+    def deduct(
+        self,
+        account: Account,
+        credits: Amount,
+        *,
+        service_type: str,
+        service_name: str | None = None,
+        request_id: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> models.Receipt:
+        """Take credits for an operation that has succeeded.
+
+        Raises `InsufficientCreditsError`, `NoAllocationError`, `NotAMemberError`, and
+        `IdempotencyConflictError` when `request_id` was used for something else.
+        """
+        return self._ask(
+            operations.Deduct,
+            account,
+            credits=credits,
+            service_type=service_type,
+            service_name=service_name,
+            request_id=request_id,
+            request_metadata=metadata,
+        )
+
+    def deduct_many(self, charges: Iterable[operations.Deduct]) -> models.BatchResult:
+        """Take up to 1,000 charges, each with an outcome of its own, as if one came after the other."""
+        return self.execute(parse(operations.DeductBatch, {"charges": tuple(charges)}))
+
+    def hold(
+        self,
+        account: Account,
+        credits: Amount,
+        *,
+        service_type: str,
+        service_name: str | None = None,
+        request_id: str | None = None,
+        metadata: Metadata | None = None,
+        ttl_seconds: int = operations.DEFAULT_HOLD_SECONDS,
+    ) -> models.Hold:
+        """Set credits aside for `ttl_seconds`; raises what `deduct` raises."""
+        return self._ask(
+            operations.PlaceHold,
+            account,
+            credits=credits,
+            service_type=service_type,
+            service_name=service_name,
+            request_id=request_id,
+            request_metadata=metadata,
+            ttl_seconds=ttl_seconds,
+        )
+
+    def get_hold(self, hold: models.Hold | UUID | str) -> models.Hold:
+        """Look at a hold; raises `NotFoundError`."""
+        return self.execute(parse(operations.GetHold, hold_fields(hold)))
+
+    def capture(
+        self,
+        hold: models.Hold | UUID | str,
+        credits: Amount | None = None,
+        *,
+        metadata: Metadata | None = None,
+    ) -> models.Receipt:
+        """Charge a hold: all of it, less, or more if the balance allows.
+
+        Raises `HoldClosedError` if it was voided, `HoldExpiredError` if it expired and the balance no
+        longer covers it, `InsufficientCreditsError`, `NotFoundError`, and `IdempotencyConflictError`
+        if it was captured with another amount.
+        """
+        fields = hold_fields(hold) | {"credits": credits, "request_metadata": dict(metadata or {})}
+        return self.execute(parse(operations.CaptureHold, fields))
+
+    def void(self, hold: models.Hold | UUID | str) -> models.Hold:
+        """Give a hold back; raises `HoldClosedError` if it was captured, `NotFoundError`."""
+        return self.execute(parse(operations.VoidHold, hold_fields(hold)))
+
+    def refund(
+        self,
+        charge: models.Receipt | UUID | str,
+        credits: Amount | None = None,
+        *,
+        reason: str | None = None,
+        request_id: str | None = None,
+    ) -> models.RefundReceipt:
+        """Give a charge back, whole or in part; `request_id` is the refund's own.
+
+        Raises `ConflictError` when that is more than what is left of the charge, `NotFoundError`.
+        """
+        fields = charge_fields(charge) | {"credits": credits, "reason": reason}
+        if request_id is not None:
+            fields["idempotency_key"] = request_id
+        return self.execute(parse(operations.Refund, fields))
+
+    def pool(self, org_id: str) -> models.CreditPool:
+        """Look at an organisation's pool."""
+        return self.execute(parse(operations.GetPool, {"org_id": org_id}))
+
+    def user_credits(self, user_id: str) -> models.UserCredits:
+        """Look at a user's standing in all their organisations."""
+        return self.execute(parse(operations.GetUserCredits, {"user_id": user_id}))
+
+    def usage(self, org_id: str, *, days: int = 30) -> models.Usage:
+        """Sum an organisation's usage of the last days: in all, by service, by user, by day."""
+        return self.execute(parse(operations.GetUsage, {"org_id": org_id, "days": days}))
+
+    def charges(
+        self,
+        org_id: str,
+        *,
+        user_id: str | None = None,
+        service_type: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Iterator[models.Charge]:
+        """Iterate over an organisation's charges and refunds, newest first, page after page."""
+        fields: dict[str, Any] = {
+            "org_id": org_id,
+            "user_id": user_id,
+            "service_type": service_type,
+            "since": since,
+            "until": until,
+        }
+        cursor: str | None = None
+        while True:
+            page = self.execute(parse(operations.ListCharges, fields | {"cursor": cursor}))
+            for charge in page.items:
+                yield charge
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def allocations(self, org_id: str) -> Iterator[models.Allocation]:
+        """Iterate over an organisation's allocations by user id, page after page."""
+        cursor: str | None = None
+        while True:
+            page = self.execute(parse(operations.ListAllocations, {"org_id": org_id, "cursor": cursor}))
+            for allocation in page.items:
+                yield allocation
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def add_credits(
+        self, org_id: str, credits: Amount, *, purchase_amount: Amount = 0, request_id: str | None = None
+    ) -> models.PoolChange:
+        """Add credits to an organisation's pool, bought for `purchase_amount` USD or granted."""
+        fields = {"org_id": org_id, "credits": credits, "purchase_amount": purchase_amount}
+        if request_id is not None:
+            fields["request_id"] = request_id
+        return self.execute(parse(operations.AddCredits, fields))
+
+    def allocate(
+        self,
+        account: Account,
+        credits: Amount,
+        *,
+        reset_period: models.ResetPeriod | None = None,
+        notes: str | None = None,
+        request_id: str | None = None,
+    ) -> models.AllocationChange:
+        """Add credits of the pool to a member's allocation.
+
+        Raises `InsufficientCreditsError` when the pool has not as many, `NotAMemberError`.
+        """
+        return self._ask(
+            operations.Allocate,
+            account,
+            allocated_credits=credits,
+            reset_period=reset_period,
+            notes=notes,
+            request_id=request_id,
+        )
+
+    def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
+        """Carry out any operation of `credit_sdk.operations`, with retries."""
+        return run(retrying(operation, self._retries), self._connections.backend)
+
+    def close(self) -> None:
+        """Close the connections; the service opens new ones if it is used again."""
+        self._connections.close()
+
+    def __enter__(self) -> Self:
+        """Return the service itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        self.close()
+
+    def _ask(self, kind: type[Operation[ResultT_co]], account: Account, **fields: object) -> ResultT_co:
+        given = {name: value for name, value in fields.items() if value is not None}
+        payer = {"org_id": paying_organization(account), "user_id": account.user_id}
+        operation = parse(kind, payer | given)
+        return run(retrying(operation, self._retries), self._till.backend(account))
