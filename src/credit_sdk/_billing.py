@@ -26,7 +26,7 @@ class Billing:
 
     def __init__(
         self,
-        url: Source | None = None,
+        url: Source = None,
         *,
         api_key: str | None = None,
         session_token: str | None = None,

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from credit_sdk.backends.memory import MemoryLedger
 
-Source: TypeAlias = "str | URL | Engine | AsyncEngine | MemoryLedger"
-"""Where the books are: an address, an application's own engine, or a ledger in memory."""
+Source: TypeAlias = "str | URL | Engine | AsyncEngine | MemoryLedger | None"
+"""Where the books are: an address, an engine, a ledger in memory; None asks the environment."""
 
 URL_VARIABLES = ("CREDIT_SDK_URL", "DATABASE_URL", "API_BASE_URL")
 API_KEY_VARIABLES = ("CREDIT_SDK_API_KEY", "API_KEY")
@@ -66,7 +66,7 @@ class Connections:
             await self.async_backend.close()
 
 
-def connect(source: Source | None, credential: Credential, options: Options) -> Connections:
+def connect(source: Source, credential: Credential, options: Options) -> Connections:
     """Return the backends for an address, without opening a connection.
 
     Without one the environment is asked: `CREDIT_SDK_URL`, `DATABASE_URL`, `API_BASE_URL`. Raises

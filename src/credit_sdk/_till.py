@@ -1,12 +1,12 @@
 """Where charges are made ready: prices, the payer's organisation, the backend that will carry them out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
 from credit_sdk._connect import Connections
-from credit_sdk._flows import ChargePlan, Flow, Retries, charging, deducting_afterwards
+from credit_sdk._flows import ChargePlan, Flow, HoldSupport, Retries, charging, deducting_afterwards
 from credit_sdk._runners import AsyncBackend, Backend
 from credit_sdk.account import Account
 from credit_sdk.amounts import Amount, parse_price
@@ -42,6 +42,7 @@ class Till:
     prices: PriceList
     retries: Retries
     has_credential: bool
+    holds: HoldSupport = field(default_factory=HoldSupport)
 
     def open(self, account: Account, request: ChargeRequest) -> OpenCharge:
         """Return a charge to be entered with `with`."""
@@ -81,7 +82,9 @@ class Till:
         )
 
     def _flow(self, plan: ChargePlan, *, reserve: bool) -> Flow[Receipt | None]:
-        return charging(plan, self.retries) if reserve else deducting_afterwards(plan, self.retries)
+        if reserve:
+            return charging(plan, self.retries, self.holds)
+        return deducting_afterwards(plan, self.retries)
 
     def _session_of(self, account: Account | None) -> str | None:
         if account is None or account.session_token is None or self.has_credential:

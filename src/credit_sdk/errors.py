@@ -149,6 +149,7 @@ class InvalidTokenError(NotAuthenticatedError):
     """The credential is not known here, was revoked, or was tampered with."""
 
     code = "invalid_token"
+    sqlstate = "CR401"
 
 
 class TokenExpiredError(NotAuthenticatedError):

@@ -5,7 +5,7 @@ work run; it receives what the step produced. The runners in `_runners.py` carry
 blocking, one awaiting; tests step flows by hand and fail any step they like.
 """
 
-from credit_sdk._flows.charging import ChargePlan, charging, deducting_afterwards
+from credit_sdk._flows.charging import ChargePlan, HoldSupport, charging, deducting_afterwards
 from credit_sdk._flows.retrying import Retries, retrying
 from credit_sdk._flows.selecting import selecting_account
 from credit_sdk._flows.steps import Failed, Flow, Perform, Sleep
@@ -14,6 +14,7 @@ __all__ = [
     "ChargePlan",
     "Failed",
     "Flow",
+    "HoldSupport",
     "Perform",
     "Retries",
     "Sleep",

@@ -73,14 +73,23 @@ class ChargePlan:
         return {name: getattr(self, name) for name in names}
 
 
-def charging(plan: ChargePlan, retries: Retries) -> Flow[Receipt | None]:
+@dataclass(slots=True)
+class HoldSupport:
+    """Whether the books know holds; found out by asking for the first one."""
+
+    known_missing: bool = False
+
+
+def charging(plan: ChargePlan, retries: Retries, support: HoldSupport) -> Flow[Receipt | None]:
     """Hold, perform, capture. Answers None if the work failed or cost nothing: then nothing is taken."""
+    if support.known_missing:
+        return (yield from deducting_afterwards(plan, retries))
     try:
         hold = yield from retrying(plan.hold_request(), retries)
     except HoldsUnsupportedError as error:
+        support.known_missing = True
         logger.warning("%s Credits are checked before and deducted after each operation instead.", error)
-        receipt = yield from deducting_afterwards(plan, retries)
-        return receipt
+        return (yield from deducting_afterwards(plan, retries))
     plan.hold = hold
     failure: Failed | None = yield Perform()
     if failure is not None or not plan.credits:

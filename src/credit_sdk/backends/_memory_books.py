@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 from pydantic import JsonValue
 
-from credit_sdk.amounts import MILLICREDITS_PER_CREDIT, from_millicredits
+from credit_sdk.amounts import MILLICREDITS_PER_CREDIT, format_credits, from_millicredits
 from credit_sdk.errors import (
     IdempotencyConflictError,
     InsufficientCreditsError,
@@ -24,7 +24,6 @@ from credit_sdk.errors import (
     ValidationFailedError,
 )
 from credit_sdk.models import HoldStatus, ResetPeriod, Role
-from credit_sdk.operations import Operation, ResultT_co
 
 OrganizationStatus = Literal["active", "suspended", "deleted"]
 Content = tuple[str, int, str, str | None]
@@ -66,7 +65,7 @@ class Allocation:
     allocated: int = 0
     used: int = 0
     held: int = 0
-    reset_period: ResetPeriod = "monthly"
+    reset_period: ResetPeriod = "never"
     next_reset_date: datetime | None = None
     is_active: bool = True
     notes: str | None = None
@@ -127,7 +126,6 @@ class Event:
 
     org_id: str
     request_id: str
-    kind: Literal["credit_grant", "credit_purchase", "credit_allocation"]
     content: tuple[Any, ...]
     credits: int
     after: Mapping[str, Any]
@@ -139,7 +137,7 @@ class Books:
     moment: datetime
     """When the operation that is being carried out began: one operation knows one time."""
 
-    _SCALE: ClassVar[dict[str, int]] = {"scale": MILLICREDITS_PER_CREDIT}
+    SCALE: ClassVar[dict[str, int]] = {"scale": MILLICREDITS_PER_CREDIT}
 
     def __init__(self, *, now: Callable[[], datetime]) -> None:
         self.now = now
@@ -155,15 +153,10 @@ class Books:
         self.entry_by_request: dict[tuple[str, str], Entry] = {}
         self.event_by_request: dict[tuple[str, str], Event] = {}
 
-    def answer(self, operation: Operation[ResultT_co], document: Mapping[str, Any]) -> ResultT_co:
-        """Return the operation's result; amounts in the document are millicredits."""
-        result: Any = operation.result.model_validate(document, context=self._SCALE)
-        return result  # type: ignore[no-any-return]  # the class variable `result` cannot be generic
-
     def organization(self, org_id: str) -> Organization:
         """Return an organisation; one that is unknown is answered like one of others."""
         if org_id not in self.organizations:
-            raise NotAMemberError
+            raise not_a_member(org_id)
         return self.organizations[org_id]
 
     def of_organization(self, org_id: str) -> list[Allocation]:
@@ -173,18 +166,34 @@ class Books:
     def spendable(self, org_id: str, user_id: str) -> Allocation:
         """Return the allocation that may be spent from, or say why there is none."""
         allocation = self.allocations.get((org_id, user_id))
+        if allocation is None and (org_id, user_id) not in self.members:
+            raise not_a_member(org_id, user_id)
+        status = self.organizations[org_id].status
+        if status != "active":
+            raise NoAllocationError(
+                f"No credit allocation: organisation {org_id} is {status}.", limit="inactive"
+            )
         if allocation is None:
-            if (org_id, user_id) not in self.members:
-                raise NotAMemberError
-            raise NoAllocationError(limit="no_allocation")
-        if not allocation.is_active or self.organizations[org_id].status != "active":
-            raise NoAllocationError(limit="inactive")
+            raise NoAllocationError(
+                f"No credit allocation: user {user_id} has no share of the credits of organisation {org_id}.",
+                limit="no_allocation",
+            )
+        if not allocation.is_active:
+            raise NoAllocationError(
+                f"No credit allocation: that of user {user_id} in organisation {org_id} is not active.",
+                limit="inactive",
+            )
         return allocation
 
-    def ceiling(self, allocation: Allocation) -> int:
-        """Return what may be used and held altogether."""
-        organization = self.organizations[allocation.org_id]
-        return allocation.allocated + (organization.overage_limit if organization.allow_overage else 0)
+    def overage(self, org_id: str) -> int:
+        """Return by how much members may each spend more than they are allocated."""
+        organization = self.organizations[org_id]
+        return organization.overage_limit if organization.allow_overage else 0
+
+    def free(self, allocation: Allocation) -> int:
+        """Return what is neither used nor held, overage included; negative when too much is."""
+        ceiling = allocation.allocated + self.overage(allocation.org_id)
+        return ceiling - allocation.used - allocation.held
 
     def overdue(self, allocation: Allocation) -> list[Hold]:
         """Return the allocation's holds whose time is over, but which were not given back yet."""
@@ -196,19 +205,34 @@ class Books:
         ]
 
     def available(self, allocation: Allocation) -> int:
-        """Return what a charge could take now: overdue holds would be given back for it."""
-        overdue = sum(hold.credits for hold in self.overdue(allocation))
-        return self.ceiling(allocation) - allocation.used - allocation.held + overdue
+        """Return what a charge could take now: overdue holds stand in nobody's way."""
+        return self.free(allocation) + sum(hold.credits for hold in self.overdue(allocation))
 
-    def secure(self, allocation: Allocation, credits: int) -> None:
-        """See to it that so much can be taken, or refuse and change nothing."""
-        if self.ceiling(allocation) - allocation.used - allocation.held >= credits:
+    def secure(self, allocation: Allocation, credits: int, request_id: str) -> None:
+        """See to it that so much can be taken under this id, or refuse and change nothing.
+
+        The overdue holds of the member are given back if anything stands in the way.
+        """
+        hold = self.live_holds.get((allocation.org_id, request_id))
+        if hold is None and credits <= self.free(allocation):
             return
         available = self.available(allocation)
         if available < credits:
-            raise self.insufficient(allocation, self._spending_limit(allocation), credits, available)
-        for hold in self.overdue(allocation):
+            limit: Limit = "overage" if self.overage(allocation.org_id) else "allocation"
+            raise insufficient(allocation, limit, credits, available)
+        self.give_back(self.overdue(allocation))
+
+    def give_back(self, holds: list[Hold]) -> None:
+        """Let holds expire."""
+        for hold in holds:
             self.close_hold(hold, "expired")
+
+    def blocking_hold(self, org_id: str, user_id: str, request_id: str) -> Hold | None:
+        """Return the hold under this id that `secure` would not give back."""
+        hold = self.live_holds.get((org_id, request_id))
+        if hold is not None and hold.expires_at <= self.moment and hold.content[0] == user_id:
+            return None
+        return hold
 
     def close_hold(self, hold: Hold, status: HoldStatus) -> None:
         """End a live hold: what it set aside is free again."""
@@ -218,23 +242,6 @@ class Books:
         hold.status = status
         del self.live_holds[hold.org_id, hold.request_id]
 
-    def insufficient(
-        self, allocation: Allocation, limit: Limit, required: int, available: int
-    ) -> InsufficientCreditsError:
-        """Return the refusal that names the limit, with its figures in credits."""
-        free = from_millicredits(max(available, 0))
-        needed = from_millicredits(required)
-        return InsufficientCreditsError(
-            f"Insufficient credits: {needed:f} required, {free:f} available.",
-            limit=limit,
-            required=needed,
-            available=free,
-            resets_at=allocation.next_reset_date,
-        )
-
-    def _spending_limit(self, allocation: Allocation) -> Limit:
-        return "overage" if self.organizations[allocation.org_id].allow_overage else "allocation"
-
     def charged(self, org_id: str, request_id: str, content: Content) -> Entry | None:
         """Return the charge that was taken under this request id.
 
@@ -242,7 +249,7 @@ class Books:
         """
         entry = self.entry_by_request.get((org_id, request_id))
         if entry is not None and (entry.refund_of is not None or entry.content != content):
-            raise IdempotencyConflictError
+            raise id_taken(org_id, request_id)
         return entry
 
     def record(self, entry: Entry) -> Entry:
@@ -251,12 +258,40 @@ class Books:
         self.entry_by_request[entry.org_id, entry.request_id] = entry
         return entry
 
-    def hold(self, hold_id: UUID, org_id: str | None) -> Hold:
+    def find_hold(self, hold_id: UUID, org_id: str | None) -> Hold:
         """Return a hold; one of another organisation than the named one does not exist."""
         hold = self.holds.get(hold_id)
         if hold is None or org_id not in {None, hold.org_id}:
-            raise NotFoundError("There is no such hold.")
+            raise NotFoundError(f"There is no hold {hold_id} here.")
         return hold
+
+
+def insufficient(
+    allocation: Allocation, limit: Limit, required: int, available: int
+) -> InsufficientCreditsError:
+    """Return the refusal that names the limit, with its figures in credits."""
+    free = from_millicredits(max(available, 0))
+    needed = from_millicredits(required)
+    return InsufficientCreditsError(
+        f"Insufficient credits: {format_credits(needed)} required, {format_credits(free)} available.",
+        limit=limit,
+        required=needed,
+        available=free,
+        resets_at=allocation.next_reset_date,
+    )
+
+
+def not_a_member(org_id: str, user_id: str | None = None) -> NotAMemberError:
+    """Return the refusal of what is unknown and of what is someone else's, in the same words."""
+    who = "Not" if user_id is None else f"User {user_id} is not"
+    return NotAMemberError(f"{who} a member of organisation {org_id}.")
+
+
+def id_taken(org_id: str, request_id: str) -> IdempotencyConflictError:
+    """Return the refusal of a request id that stands for something else."""
+    return IdempotencyConflictError(
+        f"The request id {request_id} was used before in organisation {org_id}, for something else."
+    )
 
 
 def encode_cursor(position: str) -> str:

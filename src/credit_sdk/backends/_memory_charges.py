@@ -10,8 +10,8 @@ from credit_sdk.errors import (
     ConflictError,
     CreditError,
     IdempotencyConflictError,
+    NoAllocationError,
     NotFoundError,
-    RefusedError,
     problem_from_error,
 )
 from credit_sdk.operations import CheckCredits, Deduct, DeductBatch, PlaceHold, Refund
@@ -21,13 +21,22 @@ class Charges(Books):
     """The rules of charges."""
 
     def check_credits(self, operation: CheckCredits) -> models.CreditCheck:
-        """Say whether `deduct` would take so much now."""
+        """Say whether `deduct` would take so much now; without an active allocation: no, with zeros."""
+        required = to_millicredits(operation.credits)
         try:
             allocation = self.spendable(operation.org_id, operation.user_id)
-        except RefusedError:
-            return self._check(operation, sufficient=False, allocation=None)
-        sufficient = self.available(allocation) >= to_millicredits(operation.credits)
-        return self._check(operation, sufficient=sufficient, allocation=allocation)
+        except NoAllocationError:
+            remaining = available = overage = 0
+        else:
+            overage = self.overage(operation.org_id)
+            remaining, available = allocation.remaining, self.available(allocation) - overage
+        document = {
+            "has_sufficient_credits": required <= available + overage,
+            "remaining_credits": remaining,
+            "available_credits": available,
+            "required_credits": required,
+        }
+        return models.CreditCheck.model_validate(document, context=self.SCALE)
 
     def deduct(self, operation: Deduct) -> models.Receipt:
         """Take credits, once for each request id."""
@@ -35,10 +44,9 @@ class Charges(Books):
         earlier = self.charged(operation.org_id, operation.request_id, content)
         if earlier is not None:
             return models.Receipt.model_validate(receipt(earlier, replayed=True), context=self.SCALE)
-        if (operation.org_id, operation.request_id) in self.live_holds:
-            raise IdempotencyConflictError("The request id belongs to a hold that is still open.")
+        self.refuse_held_id(operation.org_id, operation.user_id, operation.request_id)
         allocation = self.spendable(operation.org_id, operation.user_id)
-        self.secure(allocation, content[1])
+        self.secure(allocation, content[1], operation.request_id)
         entry = self.charge(allocation, content, operation.request_id, operation.request_metadata)
         return models.Receipt.model_validate(receipt(entry), context=self.SCALE)
 
@@ -68,6 +76,14 @@ class Charges(Books):
             each.credits for each in self.entries.values() if each.refund_of == charge.id
         )
 
+    def refuse_held_id(self, org_id: str, user_id: str, request_id: str) -> None:
+        """Refuse a request id under which credits are held: it charges by capturing them."""
+        hold = self.blocking_hold(org_id, user_id, request_id)
+        if hold is not None:
+            raise IdempotencyConflictError(
+                f"The request id {request_id} holds credits; capture or void the hold {hold.id}."
+            )
+
     def charge(
         self,
         allocation: Allocation,
@@ -90,17 +106,6 @@ class Charges(Books):
                 **more,
             )
         )
-
-    def _check(
-        self, operation: CheckCredits, *, sufficient: bool, allocation: Allocation | None
-    ) -> models.CreditCheck:
-        document = {
-            "has_sufficient_credits": sufficient,
-            "remaining_credits": allocation.remaining if allocation else 0,
-            "available_credits": max(self.available(allocation), 0) if allocation else 0,
-            "required_credits": to_millicredits(operation.credits),
-        }
-        return models.CreditCheck.model_validate(document, context=self.SCALE)
 
     def _outcome(self, charge: Deduct) -> models.BatchOutcome:
         try:

@@ -5,14 +5,9 @@ from typing import Any
 
 from credit_sdk import models
 from credit_sdk.amounts import to_millicredits
-from credit_sdk.backends._memory_books import Allocation, Entry, Hold
+from credit_sdk.backends._memory_books import Allocation, Content, Hold, id_taken, insufficient
 from credit_sdk.backends._memory_charges import Charges, content_of, receipt
-from credit_sdk.errors import (
-    HoldClosedError,
-    HoldExpiredError,
-    IdempotencyConflictError,
-    InsufficientCreditsError,
-)
+from credit_sdk.errors import HoldClosedError, HoldExpiredError, IdempotencyConflictError, RefusedError
 from credit_sdk.operations import CaptureHold, ExpireHolds, GetHold, PlaceHold, VoidHold
 
 
@@ -21,12 +16,13 @@ class Holds(Charges):
 
     def place_hold(self, operation: PlaceHold) -> models.Hold:
         """Set credits aside, once for each request id."""
-        earlier = self._held_before(operation)
+        content = content_of(operation)
+        earlier = self._held_before(operation, content)
         if earlier is not None:
+            self.give_back(self.overdue(self._allocation(earlier)))
             return self._hold(earlier, replayed=True)
         allocation = self.spendable(operation.org_id, operation.user_id)
-        content = content_of(operation)
-        self.secure(allocation, content[1])
+        self.secure(allocation, content[1], operation.request_id)
         allocation.held += content[1]
         allocation.updated_at = self.moment
         hold = Hold(
@@ -42,24 +38,26 @@ class Holds(Charges):
 
     def capture_hold(self, operation: CaptureHold) -> models.Receipt:
         """Charge a hold, once."""
-        hold = self.hold(operation.hold_id, operation.org_id)
-        credits = hold.credits if operation.credits is None else to_millicredits(operation.credits)
+        hold = self.find_hold(operation.hold_id, operation.org_id)
+        given = None if operation.credits is None else to_millicredits(operation.credits)
+        credits = hold.credits if given is None else given
         match hold.status:
             case "captured":
-                return self._captured_before(hold, credits)
+                return self._captured_before(hold, hold.captured if given is None else given)
             case "voided":
-                raise HoldClosedError("The hold was given back.")
+                raise HoldClosedError(f"The hold {hold.id} was voided.")
             case "expired":
-                self._secure_again(hold, credits)
+                return self._capture_expired(hold, credits, operation.request_metadata)
             case "held":
                 self._secure_capture(hold, credits)
-        return self._capture(hold, credits, operation.request_metadata)
+                self.close_hold(hold, "captured")
+                return self._capture(hold, credits, operation.request_metadata)
 
     def void_hold(self, operation: VoidHold) -> models.Hold:
         """Give a hold back."""
-        hold = self.hold(operation.hold_id, operation.org_id)
+        hold = self.find_hold(operation.hold_id, operation.org_id)
         if hold.status == "captured":
-            raise HoldClosedError("The hold was captured.")
+            raise HoldClosedError(f"The hold {hold.id} was captured; refund the charge instead.")
         if hold.status != "held":
             return self._hold(hold, replayed=True)
         self.close_hold(hold, "voided")
@@ -67,7 +65,7 @@ class Holds(Charges):
 
     def get_hold(self, operation: GetHold) -> models.Hold:
         """Look at a hold."""
-        return self._hold(self.hold(operation.hold_id, operation.org_id))
+        return self._hold(self.find_hold(operation.hold_id, operation.org_id))
 
     def expire_holds(self, operation: ExpireHolds) -> models.ExpiredHolds:
         """Give back holds whose time is over."""
@@ -77,50 +75,68 @@ class Holds(Charges):
             self.close_hold(hold, "expired")
         return models.ExpiredHolds(expired=len(overdue[: operation.limit]))
 
-    def _held_before(self, operation: PlaceHold) -> Hold | None:
-        """Return the hold that the request id already stands for, open or captured."""
-        key = operation.org_id, operation.request_id
-        entry = self.entry_by_request.get(key)
-        if entry is not None and entry.hold_id is None:
-            raise IdempotencyConflictError
-        hold = self.live_holds.get(key) or (self.holds[entry.hold_id] if entry and entry.hold_id else None)
-        if hold is not None and hold.content != content_of(operation):
-            raise IdempotencyConflictError
+    def _held_before(self, operation: PlaceHold, content: Content) -> Hold | None:
+        """Return the hold that the request id already stands for, open or captured.
+
+        One of the member's own that is overdue is given back for the new one.
+        """
+        entry = self.entry_by_request.get((operation.org_id, operation.request_id))
+        hold = self.blocking_hold(operation.org_id, operation.user_id, operation.request_id)
+        if hold is None and entry is not None:
+            hold = self.holds[entry.hold_id] if entry.hold_id else None
+            if hold is None:
+                raise id_taken(operation.org_id, operation.request_id)
+        if hold is not None and hold.content != content:
+            raise id_taken(operation.org_id, operation.request_id)
         return hold
 
     def _captured_before(self, hold: Hold, credits: int) -> models.Receipt:
         if credits != hold.captured:
-            raise IdempotencyConflictError("The hold was captured with another amount.")
+            raise IdempotencyConflictError(f"The hold {hold.id} was captured before, for another amount.")
         entry = self.entry_by_request[hold.org_id, hold.request_id]
         return models.Receipt.model_validate(receipt(entry, replayed=True), context=self.SCALE)
 
     def _secure_capture(self, hold: Hold, credits: int) -> None:
-        """See to it that the hold can be charged with so much: it counts for itself."""
-        allocation = self._allocation(hold)
+        """See to it that the hold can be charged with so much: what it set aside is the member's already."""
         extra = credits - hold.credits
-        if extra <= 0:
-            return
-        try:
-            self.secure(allocation, extra)
-        except InsufficientCreditsError as error:
-            raise self.insufficient(allocation, "hold", credits, 0) from error
+        if extra > 0:
+            allocation = self.spendable(hold.org_id, hold.content[0])
+            others = [each for each in self.overdue(allocation) if each is not hold]
+            available = self.free(allocation) + sum(each.credits for each in others)
+            if extra > available:
+                raise insufficient(allocation, "hold", credits, hold.credits + max(available, 0))
+            if extra > self.free(allocation):
+                self.give_back(others)
+        if (hold.org_id, hold.request_id) in self.entry_by_request:
+            raise id_taken(hold.org_id, hold.request_id)
 
-    def _secure_again(self, hold: Hold, credits: int) -> None:
-        """See to it that an expired hold can be charged all the same."""
-        if (hold.org_id, hold.request_id) in self.live_holds | self.entry_by_request:
-            raise IdempotencyConflictError
+    def _capture_expired(self, hold: Hold, credits: int, metadata: dict[str, Any]) -> models.Receipt:
+        """Charge a hold that was given back, if the balance covers it all the same.
+
+        If the job ran again under the same request id and was charged, that charge is the answer;
+        while its new hold is open, that one is to be captured.
+        """
+        user_id, _, service_type, service_name = hold.content
+        earlier = self.charged(hold.org_id, hold.request_id, (user_id, credits, service_type, service_name))
+        if earlier is not None:
+            return models.Receipt.model_validate(receipt(earlier, replayed=True), context=self.SCALE)
+        self.refuse_held_id(hold.org_id, user_id, hold.request_id)
+        allocation = self._allocation(hold)
         try:
-            self.secure(self._allocation(hold), credits)
-        except InsufficientCreditsError as error:
-            raise HoldExpiredError from error
+            self.spendable(hold.org_id, user_id)
+            self.secure(allocation, credits, hold.request_id)
+        except RefusedError as error:
+            raise HoldExpiredError(
+                f"The hold {hold.id} has expired, and the balance does not cover it. {error.detail}"
+            ) from error
+        self.give_back(self.overdue(allocation))
+        hold.status = "captured"
+        return self._capture(hold, credits, metadata)
 
     def _capture(self, hold: Hold, credits: int, metadata: dict[str, Any]) -> models.Receipt:
-        if hold.status == "held":
-            self.close_hold(hold, "captured")
-        hold.status = "captured"
         hold.captured = credits
         user_id, _, service_type, service_name = hold.content
-        entry: Entry = self.charge(
+        entry = self.charge(
             self._allocation(hold),
             (user_id, credits, service_type, service_name),
             hold.request_id,

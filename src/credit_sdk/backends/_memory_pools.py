@@ -5,7 +5,14 @@ from typing import Any
 
 from credit_sdk import models
 from credit_sdk.amounts import from_millicredits, to_millicredits
-from credit_sdk.backends._memory_books import Allocation, Books, Event, Organization, decode_cursor, encode_cursor
+from credit_sdk.backends._memory_books import (
+    Allocation,
+    Books,
+    Event,
+    Organization,
+    decode_cursor,
+    encode_cursor,
+)
 from credit_sdk.errors import IdempotencyConflictError, InsufficientCreditsError, NotAMemberError
 from credit_sdk.operations import AddCredits, Allocate, GetPool, ListAllocations
 
@@ -56,7 +63,7 @@ class Pools(Books):
         if earlier is None:
             if (operation.org_id, operation.user_id) not in self.members:
                 raise NotAMemberError
-            self._require_unallocated(organization, content[1])
+            self.require_unallocated(organization.id, content[1])
             allocation = self._enlarge(operation, content[1])
             after = {
                 "user_id": allocation.user_id,
@@ -89,8 +96,9 @@ class Pools(Books):
         """Return what of a pool can still be allocated."""
         return organization.total - self.allocated(organization.id)
 
-    def _require_unallocated(self, organization: Organization, credits: int) -> None:
-        free = from_millicredits(self.unallocated(organization))
+    def require_unallocated(self, org_id: str, credits: int) -> None:
+        """Refuse to allocate more than the pool has."""
+        free = from_millicredits(self.unallocated(self.organizations[org_id]))
         required = from_millicredits(credits)
         if required > free:
             raise InsufficientCreditsError(
@@ -118,7 +126,9 @@ class Pools(Books):
             raise IdempotencyConflictError
         return event
 
-    def _write(self, operation: AddCredits | Allocate, content: tuple[Any, ...], after: dict[str, Any]) -> Event:
+    def _write(
+        self, operation: AddCredits | Allocate, content: tuple[Any, ...], after: dict[str, Any]
+    ) -> Event:
         event = Event(operation.org_id, operation.request_id, content, content[1], after)
         self.events.append(event)
         self.event_by_request[event.org_id, event.request_id] = event

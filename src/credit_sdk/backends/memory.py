@@ -1,0 +1,208 @@
+"""The ledger in plain Python: the executable specification, and what applications test with.
+
+The rules are those of the stored functions, one method for each, on dictionaries:
+
+    _memory_books     rows, and the questions that all rules ask
+    _memory_charges   check, deduct, batch, refund
+    _memory_holds     place, capture, void, expire
+    _memory_pools     pools and allocations
+    _memory_reports   lists, sums, verification
+
+An operation changes everything it has to, or nothing: one lock is held while it runs.
+"""
+
+import secrets
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from credit_sdk.amounts import Amount, parse_credits, parse_price, to_millicredits
+from credit_sdk.backends._memory_books import Allocation, Event, Member, Organization, OrganizationStatus
+from credit_sdk.backends._memory_holds import Holds
+from credit_sdk.backends._memory_pools import Pools
+from credit_sdk.backends._memory_reports import Reports, session_digest
+from credit_sdk.models import Role
+from credit_sdk.operations import (
+    AddCredits,
+    Allocate,
+    CaptureHold,
+    CheckCredits,
+    Deduct,
+    DeductBatch,
+    ExpireHolds,
+    GetHold,
+    GetPool,
+    GetUsage,
+    GetUserBilling,
+    GetUserCredits,
+    ListAllocations,
+    ListCharges,
+    Operation,
+    PlaceHold,
+    Refund,
+    ResultT_co,
+    VerifyLedger,
+    VoidHold,
+)
+
+
+def utc_now() -> datetime:
+    """Return the present moment."""
+    return datetime.now(UTC)
+
+
+class MemoryLedger(Holds, Pools, Reports):
+    """The books of organisations in memory. `now` is the only clock.
+
+    The set-up methods do what an administrator does in the database by hand; amounts are credits.
+    """
+
+    def __init__(self, *, now: Callable[[], datetime] = utc_now) -> None:
+        super().__init__(now=now)
+        self._lock = threading.RLock()
+
+    def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
+        """Return the operation's result, or raise a `CreditError`."""
+        rule = cast("Callable[[MemoryLedger, Operation[ResultT_co]], ResultT_co]", _RULES[type(operation)])
+        with self._lock:
+            self.moment = self.now()
+            return rule(self, operation)
+
+    def add_organization(
+        self,
+        org_id: str,
+        name: str | None = None,
+        *,
+        credits: Amount = 0,
+        status: OrganizationStatus = "active",
+    ) -> None:
+        """Open an organisation's books, with credits in its pool."""
+        granted = to_millicredits(parse_price(credits))
+        with self._lock:
+            self.organizations[org_id] = Organization(org_id, name or org_id, status, self.now(), granted)
+            self.events.append(Event(org_id, secrets.token_hex(), ("pool", granted), granted, {}))
+
+    def add_member(
+        self,
+        org_id: str,
+        user_id: str,
+        *,
+        role: Role = "member",
+        is_default: bool = False,
+        allocated: Amount | None = None,
+        email: str | None = None,
+    ) -> None:
+        """Let a user into an organisation, with credits of its pool if `allocated` is given."""
+        with self._lock:
+            self.members[org_id, user_id] = Member(org_id, user_id, role, is_default, self.now())
+            if email is not None:
+                self.emails[user_id] = email
+            if allocated is not None:
+                self.execute(
+                    Allocate(org_id=org_id, user_id=user_id, allocated_credits=parse_credits(allocated))
+                )
+
+    def set_allocation(self, org_id: str, user_id: str, credits: Amount) -> None:
+        """Set what a member may use altogether, as the documents do by a plain `UPDATE`."""
+        with self._lock:
+            allocation, wanted = self._allocation_of(org_id, user_id), to_millicredits(parse_price(credits))
+            if wanted > allocation.allocated:
+                self.require_unallocated(org_id, wanted - allocation.allocated)
+            allocation.allocated = wanted
+
+    def deactivate(self, org_id: str, user_id: str) -> None:
+        """Switch a member's allocation off."""
+        with self._lock:
+            self._allocation_of(org_id, user_id).is_active = False
+
+    def suspend(self, org_id: str) -> None:
+        """Suspend an organisation: nothing more is taken from it."""
+        with self._lock:
+            self.organizations[org_id].status = "suspended"
+
+    def set_overage(self, org_id: str, limit: Amount | None) -> None:
+        """Let each member use so much more than is allocated, or no more than that (None)."""
+        with self._lock:
+            self.organizations[org_id].allow_overage = limit is not None
+            self.organizations[org_id].overage_limit = to_millicredits(parse_price(limit or 0))
+
+    def open_session(self, user_id: str) -> str:
+        """Log a user in and return the session's token."""
+        token = "cst_" + secrets.token_urlsafe(32)
+        with self._lock:
+            self.sessions[session_digest(token)] = user_id
+        return token
+
+    def _allocation_of(self, org_id: str, user_id: str) -> Allocation:
+        key = org_id, user_id
+        return self.allocations.setdefault(key, Allocation(*key, updated_at=self.now()))
+
+
+_RULES: dict[type[Operation[Any]], Callable[..., Any]] = {
+    CheckCredits: MemoryLedger.check_credits,
+    Deduct: MemoryLedger.deduct,
+    DeductBatch: MemoryLedger.deduct_batch,
+    PlaceHold: MemoryLedger.place_hold,
+    CaptureHold: MemoryLedger.capture_hold,
+    VoidHold: MemoryLedger.void_hold,
+    GetHold: MemoryLedger.get_hold,
+    ExpireHolds: MemoryLedger.expire_holds,
+    Refund: MemoryLedger.refund,
+    GetPool: MemoryLedger.get_pool,
+    AddCredits: MemoryLedger.add_credits,
+    Allocate: MemoryLedger.allocate,
+    ListAllocations: MemoryLedger.list_allocations,
+    GetUserCredits: MemoryLedger.get_user_credits,
+    GetUserBilling: MemoryLedger.get_user_billing,
+    GetUsage: MemoryLedger.get_usage,
+    ListCharges: MemoryLedger.list_charges,
+    VerifyLedger: MemoryLedger.verify_ledger,
+}
+
+
+class MemoryBackend:
+    """Carries operations out in memory, blocking; `session_token` says on whose behalf."""
+
+    def __init__(self, ledger: MemoryLedger, session_token: str | None = None) -> None:
+        self.ledger = ledger
+        self._session_token = session_token
+
+    def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
+        """Return the operation's result, or raise a `CreditError`."""
+        return self.ledger.execute(_as_session(operation, self._session_token))
+
+    def as_caller(self, session_token: str) -> "MemoryBackend":
+        """Return the same ledger on behalf of a session."""
+        return MemoryBackend(self.ledger, session_token)
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to let go of."""
+
+
+class AsyncMemoryBackend:
+    """Carries operations out in memory, awaiting; `session_token` says on whose behalf."""
+
+    def __init__(self, ledger: MemoryLedger, session_token: str | None = None) -> None:
+        self.ledger = ledger
+        self._session_token = session_token
+
+    async def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
+        """Return the operation's result, or raise a `CreditError`."""
+        return self.ledger.execute(_as_session(operation, self._session_token))
+
+    def as_caller(self, session_token: str) -> "AsyncMemoryBackend":
+        """Return the same ledger on behalf of a session."""
+        return AsyncMemoryBackend(self.ledger, session_token)
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to let go of."""
+
+
+def _as_session(operation: Operation[ResultT_co], session_token: str | None) -> Operation[ResultT_co]:
+    if session_token is None or not isinstance(operation, GetUserBilling) or operation.user_id is not None:
+        return operation
+    return cast(
+        "Operation[ResultT_co]",
+        operation.model_copy(update={"session_digest": session_digest(session_token)}),
+    )

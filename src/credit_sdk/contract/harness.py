@@ -1,0 +1,165 @@
+"""What the contract's tests stand on: a ledger that can be set up, asked, and moved in time."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Protocol
+
+import pytest
+
+from credit_sdk import CreditDeductionService
+from credit_sdk.account import Account
+from credit_sdk.amounts import Amount
+from credit_sdk.errors import CreditError
+from credit_sdk.models import Allocation, Role
+from credit_sdk.operations import (
+    CheckCredits,
+    Deduct,
+    ListAllocations,
+    Operation,
+    PlaceHold,
+    ResultT_co,
+    parse,
+)
+
+SERVICE = "contact_lookup"
+
+
+class Administrator(Protocol):
+    """What an administrator does by hand to a ledger. `MemoryLedger` is one. Amounts are credits."""
+
+    def add_organization(self, org_id: str, name: str | None = None, *, credits: Amount = 0) -> None:
+        """Open an active organisation's books, with credits in its pool."""
+
+    def add_member(
+        self,
+        org_id: str,
+        user_id: str,
+        *,
+        role: Role = "member",
+        is_default: bool = False,
+        allocated: Amount | None = None,
+        email: str | None = None,
+    ) -> None:
+        """Let a user into an organisation, with credits of its pool if `allocated` is given."""
+
+    def set_allocation(self, org_id: str, user_id: str, credits: Amount) -> None:
+        """Set what a member may use altogether, by a plain `UPDATE`; raises what the ledger says of it."""
+
+    def deactivate(self, org_id: str, user_id: str) -> None:
+        """Switch a member's allocation off."""
+
+    def suspend(self, org_id: str) -> None:
+        """Suspend an organisation."""
+
+    def set_overage(self, org_id: str, limit: Amount | None) -> None:
+        """Let each member use so much more than is allocated, or no more than that (None)."""
+
+    def open_session(self, user_id: str) -> str:
+        """Log a user in and return the session's token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """A member of an organisation, and what they may ask of a ledger."""
+
+    org_id: str
+    user_id: str
+
+    @property
+    def account(self) -> Account:
+        """The member as a payer."""
+        return Account(org_id=self.org_id, user_id=self.user_id)
+
+    def check(self, credits: Amount) -> CheckCredits:
+        """Return the question whether so much would be taken."""
+        return parse(CheckCredits, {"org_id": self.org_id, "user_id": self.user_id, "credits": credits})
+
+    def deduct(self, credits: Amount, **fields: Any) -> Deduct:
+        """Return a charge."""
+        return parse(Deduct, self._spending(credits) | fields)
+
+    def hold(self, credits: Amount, **fields: Any) -> PlaceHold:
+        """Return a hold to be placed."""
+        return parse(PlaceHold, self._spending(credits) | fields)
+
+    def _spending(self, credits: Amount) -> dict[str, Any]:
+        return {"org_id": self.org_id, "user_id": self.user_id, "credits": credits, "service_type": SERVICE}
+
+
+@dataclass(frozen=True, slots=True)
+class Harness:
+    """A ledger under test.
+
+    `billing` is a service on it that blocks, also where it awaits inside (see `blocking`). `carry_out`
+    executes any operation with the rights that it needs, `advance` lets seconds pass on the ledger's clock.
+    """
+
+    administrator: Administrator
+    billing: CreditDeductionService
+    carry_out: Callable[[Operation[Any]], Any]
+    advance: Callable[[float], None]
+
+    def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
+        """Return the operation's result, or raise a `CreditError`."""
+        result: ResultT_co = self.carry_out(operation)
+        return result
+
+    def prepare(
+        self, *, pool: Amount = 10_000, allocated: Amount | None = 1_000, overage: Amount | None = None
+    ) -> Payer:
+        """Return the only member of a new organisation; with None for `allocated`, without an allocation."""
+        org_id = unique("org")
+        self.administrator.add_organization(org_id, credits=pool)
+        if overage is not None:
+            self.administrator.set_overage(org_id, overage)
+        return self.join(org_id, allocated=allocated)
+
+    def join(
+        self,
+        org_id: str,
+        *,
+        user_id: str | None = None,
+        allocated: Amount | None = 1_000,
+        role: Role = "member",
+        is_default: bool = False,
+        email: str | None = None,
+    ) -> Payer:
+        """Return a further member of an organisation."""
+        payer = Payer(org_id, user_id or unique("user"))
+        self.administrator.add_member(
+            org_id, payer.user_id, role=role, is_default=is_default, allocated=allocated, email=email
+        )
+        return payer
+
+    def allocation(self, payer: Payer) -> Allocation:
+        """Return a member's allocation."""
+        page = self.execute(ListAllocations(org_id=payer.org_id))
+        return next(each for each in page.items if each.user_id == payer.user_id)
+
+    def balance(self, payer: Payer) -> tuple[Decimal, Decimal, Decimal]:
+        """Return what a member has allocated, used and held."""
+        allocation = self.allocation(payer)
+        return allocation.allocated_credits, allocation.used_credits, allocation.held_credits
+
+
+def unique(kind: str) -> str:
+    """Return an id that no other test uses."""
+    return f"{kind}-{secrets.token_hex(8)}"
+
+
+@contextmanager
+def refused(kind: type[CreditError], **figures: Any) -> Iterator[None]:
+    """Expect exactly this error with exactly these figures."""
+    with pytest.raises(kind) as caught:
+        yield
+    assert_refusal(caught.value, kind, **figures)
+
+
+def assert_refusal(error: CreditError, kind: type[CreditError], **figures: Any) -> None:
+    """Compare an error with what was expected; where to top up is the server's own business."""
+    assert type(error) is kind
+    assert {name: value for name, value in error.figures().items() if name != "top_up_url"} == figures
+    assert error.detail

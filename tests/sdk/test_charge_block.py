@@ -1,0 +1,154 @@
+"""`with billing.charge(...)` and `async with`."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+
+from credit_sdk import (
+    Account,
+    AsyncCreditDeductionService,
+    ConfigurationError,
+    CreditDeductionService,
+    InsufficientCreditsError,
+    InvalidAmountError,
+    MemoryLedger,
+    ValidationFailedError,
+)
+from credit_sdk.operations import ListCharges
+
+pytestmark = pytest.mark.anyio
+Taken = Callable[[], list[Decimal]]
+
+
+def test_a_block_is_charged_when_it_ends(
+    billing: CreditDeductionService, ledger: MemoryLedger, ada: Account, taken: Taken
+) -> None:
+    with billing.charge(ada, 50, service_type="contact_lookup", metadata={"api_key": "s3cret"}) as charge:
+        assert charge.hold is not None
+        assert charge.hold.credits == 50
+        charge.metadata["company_id"] = "c1"
+    assert charge.receipt.credits_used == 50
+    assert charge.receipt.remaining == 950
+    assert taken() == [50]
+    [row] = ledger.execute(ListCharges(org_id="acme")).items
+    assert row.request_metadata == {"api_key": "[redacted]", "company_id": "c1"}
+
+
+def test_an_exception_takes_nothing(billing: CreditDeductionService, ada: Account, taken: Taken) -> None:
+    with pytest.raises(KeyError), billing.charge(ada, 50, service_type="contact_lookup") as charge:
+        raise KeyError
+    assert taken() == []
+    assert not charge.is_charged
+    with pytest.raises(ConfigurationError, match="no receipt"):
+        _ = charge.receipt
+
+
+def test_the_cost_may_change_inside_the_block(
+    billing: CreditDeductionService, ada: Account, taken: Taken
+) -> None:
+    with billing.charge(ada, 50, service_type="contact_lookup") as charge:
+        charge.credits = Decimal("0.05")
+    with billing.charge(ada, 50, service_type="contact_lookup") as free:
+        free.credits = Decimal(0)
+    with billing.charge(ada, 10, service_type="contact_lookup") as dearer:
+        dearer.credits = Decimal(70)
+    assert taken() == [70, Decimal("0.05")]
+    assert not free.is_charged
+
+
+def test_an_estimate_is_held_and_the_cost_is_taken(
+    billing: CreditDeductionService, ada: Account, taken: Taken
+) -> None:
+    with billing.charge(ada, 5, estimate=500, service_type="bulk_export") as charge:
+        assert charge.hold is not None
+        assert charge.hold.credits == 500
+    assert taken() == [5]
+
+
+def test_the_work_beyond_hold_and_balance_takes_nothing_and_says_so(
+    billing: CreditDeductionService, ada: Account, taken: Taken
+) -> None:
+    with (
+        pytest.raises(InsufficientCreditsError) as caught,
+        billing.charge(ada, 5, service_type="bulk_export") as charge,
+    ):
+        charge.credits = Decimal(1_001)
+    assert caught.value.required == 1_001
+    assert taken() == []
+
+
+def test_a_request_id_of_the_operation_charges_it_once(
+    billing: CreditDeductionService, ada: Account, taken: Taken
+) -> None:
+    outcomes = []
+    for _ in range(3):
+        with billing.charge(ada, 50, service_type="print", request_id="job-1") as charge:
+            """Do the job again."""
+        outcomes.append((charge.receipt.charge_id, charge.receipt.replayed))
+    assert [replayed for _, replayed in outcomes] == [False, True, True]
+    assert len({charge_id for charge_id, _ in outcomes}) == 1
+    assert taken() == [50]
+
+
+def test_without_reserving_the_check_comes_before_and_the_deduction_after(
+    billing: CreditDeductionService, ada: Account, taken: Taken
+) -> None:
+    with billing.charge(ada, 50, service_type="contact_lookup", reserve=False) as charge:
+        assert charge.hold is None
+        assert taken() == []
+    assert taken() == [50]
+    with (
+        pytest.raises(InsufficientCreditsError),
+        billing.charge(ada, 951, service_type="contact_lookup", reserve=False),
+    ):
+        pytest.fail("the block ran without the credits")
+
+
+def test_a_charge_can_be_entered_once(billing: CreditDeductionService, ada: Account) -> None:
+    charge = billing.charge(ada, 50, service_type="contact_lookup")
+    with charge:
+        """Do the work."""
+    with pytest.raises(ConfigurationError, match="entered once"), charge:
+        pytest.fail("the block ran twice")
+
+
+async def test_an_async_block_is_charged_when_it_ends(
+    async_billing: AsyncCreditDeductionService, ada: Account, taken: Taken
+) -> None:
+    async with async_billing.charge(ada, 50, service_type="contact_lookup") as charge:
+        charge.metadata["company_id"] = "c1"
+    assert charge.receipt.remaining == 950
+    with pytest.raises(KeyError):
+        async with async_billing.charge(ada, 50, service_type="contact_lookup"):
+            raise KeyError
+    assert taken() == [50]
+
+
+@pytest.mark.parametrize("amount", [-1, "1_0", True, float("nan"), "\u0665", 10**13, Decimal("0.0001")])
+def test_a_wrong_amount_is_refused_before_anything_is_sent(
+    billing: CreditDeductionService, ada: Account, amount: object
+) -> None:
+    with pytest.raises(InvalidAmountError):
+        billing.charge(ada, amount, service_type="contact_lookup")  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"service_type": ""}, "service_type"),
+        ({"service_type": "x", "request_id": "line\nbreak"}, "request_id"),
+        ({"service_type": "x", "ttl_seconds": 0}, "ttl_seconds"),
+        ({"service_type": "x", "service_name": "nul\x00"}, "service_name"),
+    ],
+)
+def test_a_wrong_argument_is_named(
+    billing: CreditDeductionService, ada: Account, arguments: dict[str, object], named: str
+) -> None:
+    with pytest.raises(ValidationFailedError, match=named), billing.charge(ada, 5, **arguments):  # type: ignore[arg-type]  # wrong on purpose
+        pytest.fail("the block ran")
+
+
+def test_an_account_without_an_organisation_is_refused(billing: CreditDeductionService) -> None:
+    with pytest.raises(ConfigurationError, match="names no organisation"):
+        billing.charge(Account(user_id="ada"), 5, service_type="x")
