@@ -76,6 +76,10 @@ class Billing:
         """Let billable functions in this block be paid by `account`, unless they name another payer."""
         return context.acting_as(account)
 
+    async def aclose(self) -> None:
+        """Close the connections that async functions opened on the running loop."""
+        await self._connections.close_async()
+
     def billable(
         self,
         service_type: str,

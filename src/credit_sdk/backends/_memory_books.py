@@ -32,11 +32,17 @@ Content = tuple[str, int, str, str | None]
 
 @dataclass(slots=True)
 class Organization:
-    """An organisation and its pool; what is allocated and used follows from its allocations."""
+    """An organisation; one that is deleted keeps its books."""
 
     id: str
     name: str
     status: OrganizationStatus
+
+
+@dataclass(slots=True)
+class Pool:
+    """What an organisation owns; what of it is allocated and used follows from the allocations."""
+
     updated_at: datetime
     total: int = 0
     purchased: int = 0
@@ -61,6 +67,7 @@ class Allocation:
 
     org_id: str
     user_id: str
+    created_at: datetime
     updated_at: datetime
     allocated: int = 0
     used: int = 0
@@ -142,6 +149,7 @@ class Books:
     def __init__(self, *, now: Callable[[], datetime]) -> None:
         self.now = now
         self.organizations: dict[str, Organization] = {}
+        self.pools: dict[str, Pool] = {}
         self.members: dict[tuple[str, str], Member] = {}
         self.allocations: dict[tuple[str, str], Allocation] = {}
         self.emails: dict[str, str] = {}
@@ -187,8 +195,8 @@ class Books:
 
     def overage(self, org_id: str) -> int:
         """Return by how much members may each spend more than they are allocated."""
-        organization = self.organizations[org_id]
-        return organization.overage_limit if organization.allow_overage else 0
+        pool = self.pools.get(org_id)
+        return pool.overage_limit if pool is not None and pool.allow_overage else 0
 
     def free(self, allocation: Allocation) -> int:
         """Return what is neither used nor held, overage included; negative when too much is."""
@@ -287,6 +295,13 @@ def not_a_member(org_id: str, user_id: str | None = None) -> NotAMemberError:
     return NotAMemberError(f"{who} a member of organisation {org_id}.")
 
 
+def inactive(organization: Organization) -> NoAllocationError:
+    """Return the refusal of an organisation in which nothing moves."""
+    return NoAllocationError(
+        f"No credit allocation: organisation {organization.id} is {organization.status}.", limit="inactive"
+    )
+
+
 def id_taken(org_id: str, request_id: str) -> IdempotencyConflictError:
     """Return the refusal of a request id that stands for something else."""
     return IdempotencyConflictError(
@@ -304,4 +319,4 @@ def decode_cursor(cursor: str) -> str:
     try:
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
-        raise ValidationFailedError("cursor: not a cursor of this list") from None
+        raise ValidationFailedError("cursor: not a cursor of this list.") from None

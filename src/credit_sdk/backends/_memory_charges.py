@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from credit_sdk import models
-from credit_sdk.amounts import to_millicredits
-from credit_sdk.backends._memory_books import Allocation, Books, Content, Entry
+from credit_sdk.amounts import format_credits, from_millicredits, to_millicredits
+from credit_sdk.backends._memory_books import Allocation, Books, Content, Entry, id_taken
 from credit_sdk.errors import (
     ConflictError,
     CreditError,
@@ -52,6 +52,9 @@ class Charges(Books):
 
     def deduct_batch(self, operation: DeductBatch) -> models.BatchResult:
         """Take charges one after the other; one that is refused does not stop the others."""
+        members = {(charge.org_id, charge.user_id) for charge in operation.charges}
+        for each in members & self.allocations.keys():
+            self.give_back(self.overdue(self.allocations[each]))
         return models.BatchResult(outcomes=tuple(map(self._outcome, operation.charges)))
 
     def refund(self, operation: Refund) -> models.RefundReceipt:
@@ -61,13 +64,14 @@ class Charges(Books):
         if earlier is not None:
             return self._refunded_before(earlier, charge, operation)
         if (charge.org_id, operation.idempotency_key) in self.live_holds:
-            raise IdempotencyConflictError
-        if charge.refund_of is not None:
-            raise ConflictError("A refund cannot be refunded.")
+            raise id_taken(charge.org_id, operation.idempotency_key)
         refundable = self.refundable(charge)
-        credits = to_millicredits(operation.credits) if operation.credits is not None else refundable
+        credits = refundable if operation.credits is None else to_millicredits(operation.credits)
         if not 0 < credits <= refundable:
-            raise ConflictError("A refund cannot give back more than the charge took.")
+            raise ConflictError(
+                f"Of the charge {charge.id}, which took {_shown(charge.credits)} credits, "
+                f"{_shown(refundable)} can be refunded."
+            )
         return self._refund_receipt(self._give_back(charge, credits, refundable - credits, operation))
 
     def refundable(self, charge: Entry) -> int:
@@ -120,13 +124,15 @@ class Charges(Books):
         else:
             charge = self.entry_by_request.get((operation.org_id or "", operation.request_id or ""))
         if charge is None or operation.org_id not in {None, charge.org_id}:
-            raise NotFoundError("There is no such charge.")
+            raise NotFoundError(f"There is no charge {operation.charge_id or operation.request_id} here.")
+        if charge.refund_of is not None:
+            raise ConflictError(f"{charge.id} is a refund itself, which cannot be refunded.")
         return charge
 
     def _refunded_before(self, earlier: Entry, charge: Entry, operation: Refund) -> models.RefundReceipt:
         same_amount = operation.credits is None or to_millicredits(operation.credits) == -earlier.credits
         if earlier.refund_of != charge.id or not same_amount:
-            raise IdempotencyConflictError
+            raise id_taken(earlier.org_id, earlier.request_id)
         return self._refund_receipt(earlier, replayed=True)
 
     def _give_back(self, charge: Entry, credits: int, refundable: int, operation: Refund) -> Entry:
@@ -181,3 +187,7 @@ def receipt(entry: Entry, *, replayed: bool = False) -> dict[str, Any]:
         "created_at": entry.created_at,
         "replayed": replayed,
     }
+
+
+def _shown(millicredits: int) -> str:
+    return format_credits(from_millicredits(millicredits))

@@ -1,20 +1,26 @@
 """Pools and allocations: what an organisation owns, and each member's share of it."""
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from credit_sdk import models
-from credit_sdk.amounts import from_millicredits, to_millicredits
+from credit_sdk.amounts import LARGEST_AMOUNT, format_credits, from_millicredits, to_millicredits
 from credit_sdk.backends._memory_books import (
     Allocation,
     Books,
     Event,
-    Organization,
+    Pool,
     decode_cursor,
     encode_cursor,
+    id_taken,
+    inactive,
+    not_a_member,
 )
-from credit_sdk.errors import IdempotencyConflictError, InsufficientCreditsError, NotAMemberError
+from credit_sdk.errors import InsufficientCreditsError, InvalidAmountError, NotFoundError
 from credit_sdk.operations import AddCredits, Allocate, GetPool, ListAllocations
+
+LARGEST_POOL = to_millicredits(LARGEST_AMOUNT)
 
 
 class Pools(Books):
@@ -22,58 +28,48 @@ class Pools(Books):
 
     def get_pool(self, operation: GetPool) -> models.CreditPool:
         """Look at a pool; what members use and hold is summed from their allocations."""
-        organization = self.organization(operation.org_id)
+        self.organization(operation.org_id)
+        pool = self.pools.get(operation.org_id)
+        if pool is None:
+            raise NotFoundError(f"Organisation {operation.org_id} has no credit pool yet.")
         document = {
-            "org_id": organization.id,
-            "total_credits": organization.total,
-            "allocated_credits": self.allocated(organization.id),
-            "used_credits": sum(each.used for each in self.of_organization(organization.id)),
+            "org_id": operation.org_id,
+            "total_credits": pool.total,
+            "allocated_credits": self.allocated(operation.org_id),
+            "used_credits": sum(each.used for each in self.of_organization(operation.org_id)),
             "settled_credits": 0,
-            "available_credits": self.unallocated(organization),
+            "available_credits": self.unallocated(operation.org_id),
             "monthly_refresh_amount": 0,
-            "allow_overage": organization.allow_overage,
-            "overage_limit": organization.overage_limit,
-            "lifetime_purchased_credits": organization.purchased,
-            "updated_at": organization.updated_at,
+            "allow_overage": pool.allow_overage,
+            "overage_limit": pool.overage_limit,
+            "lifetime_purchased_credits": pool.purchased,
+            "updated_at": pool.updated_at,
         }
         return models.CreditPool.model_validate(document, context=self.SCALE)
 
     def add_credits(self, operation: AddCredits) -> models.PoolChange:
         """Add to a pool, once for each request id."""
-        organization = self.organization(operation.org_id)
+        self._require_open(operation.org_id)
         content = ("pool", to_millicredits(operation.credits), operation.purchase_amount)
-        earlier = self._done_before(operation, content)
-        if earlier is None:
-            organization.total += content[1]
-            organization.purchased += content[1] if operation.purchase_amount else 0
-            organization.updated_at = self.moment
-            after = {
-                "total_credits": organization.total,
-                "available_credits": self.unallocated(organization),
-            }
-            event = self._write(operation, content, after)
-        document = self._change(earlier or event, replayed=earlier is not None)
-        return models.PoolChange.model_validate(document, context=self.SCALE)
+        event = self._done_before(operation, content)
+        replayed = event is not None
+        if event is None:
+            event = self._write(operation, content, self._fill(operation.org_id, content[1], content[2]))
+        return models.PoolChange.model_validate(_change(event, replayed=replayed), context=self.SCALE)
 
     def allocate(self, operation: Allocate) -> models.AllocationChange:
         """Give a member more of the pool, once for each request id."""
-        organization = self.organization(operation.org_id)
-        content = (operation.user_id, to_millicredits(operation.allocated_credits))
-        earlier = self._done_before(operation, content)
-        if earlier is None:
-            if (operation.org_id, operation.user_id) not in self.members:
-                raise NotAMemberError
-            self.require_unallocated(organization.id, content[1])
-            allocation = self._enlarge(operation, content[1])
-            after = {
-                "user_id": allocation.user_id,
-                "allocated_credits": allocation.allocated,
-                "remaining_credits": allocation.remaining,
-                "reset_period": allocation.reset_period,
-            }
-            event = self._write(operation, content, after)
-        document = self._change(earlier or event, replayed=earlier is not None)
-        return models.AllocationChange.model_validate(document, context=self.SCALE)
+        if (operation.org_id, operation.user_id) not in self.members:
+            raise not_a_member(operation.org_id, operation.user_id)
+        self._require_open(operation.org_id)
+        credits = to_millicredits(operation.allocated_credits)
+        content = (operation.user_id, credits, operation.reset_period)
+        event = self._done_before(operation, content)
+        replayed = event is not None
+        if event is None:
+            self.require_unallocated(operation.org_id, credits)
+            event = self._write(operation, content, self._enlarge(operation, credits))
+        return models.AllocationChange.model_validate(_change(event, replayed=replayed), context=self.SCALE)
 
     def list_allocations(self, operation: ListAllocations) -> models.AllocationPage:
         """List allocations by user id."""
@@ -92,38 +88,69 @@ class Pools(Books):
         """Return what of a pool is allocated."""
         return sum(each.allocated for each in self.of_organization(org_id))
 
-    def unallocated(self, organization: Organization) -> int:
+    def unallocated(self, org_id: str) -> int:
         """Return what of a pool can still be allocated."""
-        return organization.total - self.allocated(organization.id)
+        pool = self.pools.get(org_id)
+        return (pool.total if pool is not None else 0) - self.allocated(org_id)
 
     def require_unallocated(self, org_id: str, credits: int) -> None:
         """Refuse to allocate more than the pool has."""
-        free = from_millicredits(self.unallocated(self.organizations[org_id]))
-        required = from_millicredits(credits)
+        free, required = from_millicredits(self.unallocated(org_id)), from_millicredits(credits)
         if required > free:
             raise InsufficientCreditsError(
-                f"Insufficient credits in the pool: {required:f} required, {free:f} available.",
+                f"Insufficient credits: {format_credits(required)} required, "
+                f"{format_credits(free)} available in the pool of organisation {org_id}.",
                 limit="pool",
                 required=required,
                 available=free,
             )
 
-    def _enlarge(self, operation: Allocate, credits: int) -> Allocation:
-        key = operation.org_id, operation.user_id
-        allocation = self.allocations.setdefault(key, Allocation(*key, updated_at=self.moment))
+    def open_allocation(self, org_id: str, user_id: str) -> Allocation:
+        """Return a member's allocation, an empty one if there was none."""
+        key = org_id, user_id
+        if key not in self.allocations:
+            self.allocations[key] = Allocation(*key, created_at=self.moment, updated_at=self.moment)
+        return self.allocations[key]
+
+    def _require_open(self, org_id: str) -> None:
+        """Refuse what is deleted; a suspended organisation's pool can still be filled and shared out."""
+        if self.organization(org_id).status == "deleted":
+            raise inactive(self.organizations[org_id])
+
+    def _fill(self, org_id: str, credits: int, purchase_amount: Decimal) -> dict[str, Any]:
+        pool = self.pools.get(org_id, Pool(self.moment))
+        if pool.total + credits > LARGEST_POOL:
+            raise InvalidAmountError(
+                f"A pool holds at most {format_credits(LARGEST_AMOUNT)} credits; that of {org_id} "
+                f"has {format_credits(from_millicredits(pool.total))}."
+            )
+        pool.total += credits
+        pool.purchased += credits if purchase_amount else 0
+        pool.updated_at = self.moment
+        self.pools[org_id] = pool
+        return {"total_credits": pool.total, "available_credits": self.unallocated(org_id)}
+
+    def _enlarge(self, operation: Allocate, credits: int) -> dict[str, Any]:
+        allocation = self.open_allocation(operation.org_id, operation.user_id)
         allocation.allocated += credits
         allocation.updated_at = self.moment
-        if operation.reset_period is not None:
-            allocation.reset_period = operation.reset_period
-            allocation.next_reset_date = _next_reset(operation.reset_period, self.moment)
-        if operation.notes is not None:
-            allocation.notes = operation.notes
-        return allocation
+        allocation.notes = allocation.notes if operation.notes is None else operation.notes
+        period = operation.reset_period
+        # A period that stays the same keeps its date: an overdue reset is not skipped.
+        if period is not None and period != allocation.reset_period:
+            allocation.reset_period = period
+            allocation.next_reset_date = _next_reset(period, self.moment)
+        return {
+            "user_id": allocation.user_id,
+            "allocated_credits": allocation.allocated,
+            "remaining_credits": allocation.remaining,
+            "reset_period": allocation.reset_period,
+        }
 
     def _done_before(self, operation: AddCredits | Allocate, content: tuple[Any, ...]) -> Event | None:
         event = self.event_by_request.get((operation.org_id, operation.request_id))
         if event is not None and event.content != content:
-            raise IdempotencyConflictError
+            raise id_taken(operation.org_id, operation.request_id)
         return event
 
     def _write(
@@ -134,14 +161,15 @@ class Pools(Books):
         self.event_by_request[event.org_id, event.request_id] = event
         return event
 
-    def _change(self, event: Event, *, replayed: bool) -> dict[str, Any]:
-        return {
-            "org_id": event.org_id,
-            "credits_added": event.credits,
-            "request_id": event.request_id,
-            "replayed": replayed,
-            **event.after,
-        }
+
+def _change(event: Event, *, replayed: bool) -> dict[str, Any]:
+    return {
+        "org_id": event.org_id,
+        "credits_added": event.credits,
+        "request_id": event.request_id,
+        "replayed": replayed,
+        **event.after,
+    }
 
 
 def _allocation(row: Allocation) -> dict[str, Any]:

@@ -1,15 +1,16 @@
-"""What can be read: a user's standing, usage, the attribution, and whether the books are right."""
+"""What can be read: a user's standing, usage, the attribution."""
 
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
 from credit_sdk import models
-from credit_sdk.backends._memory_books import Books, Entry, Member, decode_cursor, encode_cursor
+from credit_sdk.backends._memory_books import Allocation, Books, Entry, Member, decode_cursor, encode_cursor
 from credit_sdk.errors import InvalidTokenError, ValidationFailedError
-from credit_sdk.operations import GetUsage, GetUserBilling, GetUserCredits, ListCharges, VerifyLedger
+from credit_sdk.operations import GetUsage, GetUserBilling, GetUserCredits, ListCharges
 
 
 class Reports(Books):
@@ -53,61 +54,57 @@ class Reports(Books):
     def list_charges(self, operation: ListCharges) -> models.ChargePage:
         """List the attribution, newest first."""
         self.organization(operation.org_id)
-        rows = [each for each in self._entries_of(operation.org_id) if _wanted(each, operation)]
-        rows.reverse()
-        start = self._position(rows, operation.cursor)
-        page, more = rows[start : start + operation.limit], rows[start + operation.limit :]
+        rows = [(position, each) for position, each in enumerate(self._entries_of(operation.org_id))]
+        before = _position(operation.cursor) if operation.cursor else len(rows)
+        wanted = [row for row in rows[:before][::-1] if _wanted(row[1], operation)]
+        page, more = wanted[: operation.limit], wanted[operation.limit :]
         document = {
-            "items": [_charge(each) for each in page],
-            "next_cursor": encode_cursor(str(page[-1].id)) if more else None,
+            "items": [_charge(each) for _, each in page],
+            "next_cursor": encode_cursor(str(page[-1][0])) if more else None,
         }
         return models.ChargePage.model_validate(document, context=self.SCALE)
 
-    def verify_ledger(self, operation: VerifyLedger) -> models.Verification:
-        """Recompute every balance from the append-only rows."""
-        wanted = [each for each in self.organizations if operation.org_id in {None, each}]
-        allocations = [each for org_id in wanted for each in self.of_organization(org_id)]
-        return models.Verification(
-            organizations=len(wanted),
-            allocations=len(allocations),
-            charges=sum(each.org_id in wanted for each in self.entries.values()),
-            open_holds=sum(each.org_id in wanted for each in self.live_holds.values()),
-            differences=tuple(
-                models.Difference(
-                    org_id=org_id, subject=subject, figure=figure, recorded=recorded, recomputed=recomputed
-                )
-                for org_id, subject, figure, recorded, recomputed in self._figures(wanted)
-                if recorded != recomputed
-            ),
-        )
-
     def _standing(self, user_id: str) -> dict[str, Any]:
-        memberships = [each for each in self.members.values() if each.user_id == user_id]
-        memberships.sort(key=lambda each: (not each.is_default, each.joined_at, each.org_id))
-        return {
-            "user_id": user_id,
-            "user_email": self.emails.get(user_id),
-            "organizations": [self._organization_credits(each) for each in memberships],
-        }
+        standing = {key[0] for key in [*self.members, *self.allocations] if key[1] == user_id}
+        organizations = [
+            self._organization_credits(org_id, user_id)
+            for org_id in standing
+            if self.organizations[org_id].status != "deleted"
+        ]
+        organizations.sort(
+            key=lambda each: (
+                self.organizations[each["org_id"]].status != "active",
+                not each["is_default"],
+                each["joined_at"],
+                each["org_id"],
+            )
+        )
+        email = self.emails.get(user_id)
+        return {"user_id": user_id, "user_email": email, "organizations": organizations}
 
-    def _organization_credits(self, member: Member) -> dict[str, Any]:
-        allocation = self.allocations.get((member.org_id, member.user_id))
+    def _organization_credits(self, org_id: str, user_id: str) -> dict[str, Any]:
+        """Return a standing; an allocation without membership counts as a plain member's."""
+        key = org_id, user_id
+        allocation = self.allocations.get(key) or Allocation(*key, self.moment, self.moment, is_active=False)
+        member = self.members.get(key) or Member(
+            *key, "member", is_default=False, joined_at=allocation.created_at
+        )
         return {
-            "org_id": member.org_id,
-            "org_name": self.organizations[member.org_id].name,
+            "org_id": org_id,
+            "org_name": self.organizations[org_id].name,
             "role": member.role,
             "is_default": member.is_default,
             "joined_at": member.joined_at,
-            "allocated_credits": allocation.allocated if allocation else 0,
-            "used_credits": allocation.used if allocation else 0,
-            "held_credits": allocation.held if allocation else 0,
-            "remaining_credits": allocation.remaining if allocation else 0,
-            "has_allocation": allocation is not None,
+            "allocated_credits": allocation.allocated,
+            "used_credits": allocation.used,
+            "held_credits": allocation.held,
+            "remaining_credits": allocation.remaining,
+            "has_allocation": allocation.is_active,
         }
 
     def _session_user(self, session_digest: str | None) -> str:
         if session_digest is None:
-            raise ValidationFailedError("user_id: name a user, or come with a session.")
+            raise ValidationFailedError("Name the user by user_id or by session_digest.")
         if session_digest not in self.sessions:
             raise InvalidTokenError
         return self.sessions[session_digest]
@@ -115,40 +112,17 @@ class Reports(Books):
     def _entries_of(self, org_id: str) -> list[Entry]:
         return [each for each in self.entries.values() if each.org_id == org_id]
 
-    def _position(self, rows: list[Entry], cursor: str | None) -> int:
-        if cursor is None:
-            return 0
-        ids = [str(each.id) for each in rows]
-        try:
-            return ids.index(decode_cursor(cursor)) + 1
-        except ValueError:
-            raise ValidationFailedError("cursor: not a cursor of this list") from None
-
-    def _figures(self, org_ids: list[str]) -> Iterable[tuple[str, str, str, int, int]]:
-        """Yield each figure that is kept beside the rows it follows from: recorded and recomputed."""
-        for org_id in org_ids:
-            added = sum(
-                each.credits for each in self.events if each.org_id == org_id and each.content[0] == "pool"
-            )
-            yield org_id, "pool", "total_credits", self.organizations[org_id].total, added
-            for each in self.allocations.values():
-                if each.org_id == org_id:
-                    key = org_id, each.user_id
-                    used = sum(
-                        row.credits for row in self.entries.values() if (row.org_id, row.content[0]) == key
-                    )
-                    held = sum(
-                        hold.credits
-                        for hold in self.live_holds.values()
-                        if (hold.org_id, hold.content[0]) == key
-                    )
-                    yield org_id, each.user_id, "used_credits", each.used, used
-                    yield org_id, each.user_id, "held_credits", each.held, held
-
 
 def session_digest(token: str) -> str:
     """Return under what a session is kept."""
     return sha256(token.encode()).hexdigest()
+
+
+def _position(cursor: str) -> int:
+    position = decode_cursor(cursor)
+    if not re.fullmatch("[0-9]{1,18}", position):
+        raise ValidationFailedError("cursor: not a cursor of this list.")
+    return int(position)
 
 
 def _wanted(row: Entry, operation: ListCharges) -> bool:

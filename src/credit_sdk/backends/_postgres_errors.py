@@ -88,6 +88,11 @@ def statement_error(error: psycopg.Error, host: str, scale: int) -> CreditError:
     return UnexpectedResponseError(f"PostgreSQL at {host} refused the request (SQLSTATE {state}).")
 
 
+def unexplained(error: psycopg.Error) -> psycopg.Error | None:
+    """Return the error as the cause to show, unless it is a refusal, which explains itself."""
+    return None if (error.sqlstate or "").startswith(_OWN_CLASS) else error
+
+
 def _refusal(error: psycopg.Error, scale: int) -> CreditError:
     problem: dict[str, Any] = json.loads(error.diag.message_detail or "{}")
     for figure in ("required", "available"):

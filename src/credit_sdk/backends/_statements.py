@@ -42,7 +42,7 @@ def signature(kind: type[Operation[Any]]) -> Signature:
     fields = tuple(kind.model_fields)
     documents = _fields_of_type(kind, Metadata)
     arguments = ", ".join(
-        f"{name} => ${position}{'::jsonb' if name in documents else ''}"
+        f'"{name}" => ${position}{"::jsonb" if name in documents else ""}'
         for position, name in enumerate(fields, start=1)
     )
     return Signature(

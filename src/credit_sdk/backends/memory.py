@@ -6,7 +6,8 @@ The rules are those of the stored functions, one method for each, on dictionarie
     _memory_charges   check, deduct, batch, refund
     _memory_holds     place, capture, void, expire
     _memory_pools     pools and allocations
-    _memory_reports   lists, sums, verification
+    _memory_reports   a user's standing, usage, the attribution
+    _memory_verification   recomputing the books
 
 An operation changes everything it has to, or nothing: one lock is held while it runs.
 """
@@ -18,10 +19,10 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from credit_sdk.amounts import Amount, parse_credits, parse_price, to_millicredits
-from credit_sdk.backends._memory_books import Allocation, Event, Member, Organization, OrganizationStatus
+from credit_sdk.backends._memory_books import Member, Organization, OrganizationStatus, Pool
 from credit_sdk.backends._memory_holds import Holds
-from credit_sdk.backends._memory_pools import Pools
 from credit_sdk.backends._memory_reports import Reports, session_digest
+from credit_sdk.backends._memory_verification import Verification
 from credit_sdk.models import Role
 from credit_sdk.operations import (
     AddCredits,
@@ -52,7 +53,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class MemoryLedger(Holds, Pools, Reports):
+class MemoryLedger(Holds, Verification, Reports):
     """The books of organisations in memory. `now` is the only clock.
 
     The set-up methods do what an administrator does in the database by hand; amounts are credits.
@@ -74,14 +75,16 @@ class MemoryLedger(Holds, Pools, Reports):
         org_id: str,
         name: str | None = None,
         *,
-        credits: Amount = 0,
+        credits: Amount | None = 0,
         status: OrganizationStatus = "active",
     ) -> None:
-        """Open an organisation's books, with credits in its pool."""
-        granted = to_millicredits(parse_price(credits))
+        """Open an organisation's books, with credits in its pool; with None, without a pool."""
         with self._lock:
-            self.organizations[org_id] = Organization(org_id, name or org_id, status, self.now(), granted)
-            self.events.append(Event(org_id, secrets.token_hex(), ("pool", granted), granted, {}))
+            self.organizations[org_id] = Organization(org_id, name or org_id, status)
+            if credits is not None:
+                self.pools[org_id] = Pool(self.now())
+            if credits:
+                self.execute(AddCredits(org_id=org_id, credits=parse_credits(credits)))
 
     def add_member(
         self,
@@ -106,7 +109,7 @@ class MemoryLedger(Holds, Pools, Reports):
     def set_allocation(self, org_id: str, user_id: str, credits: Amount) -> None:
         """Set what a member may use altogether, as the documents do by a plain `UPDATE`."""
         with self._lock:
-            allocation, wanted = self._allocation_of(org_id, user_id), to_millicredits(parse_price(credits))
+            allocation, wanted = self.allocations[org_id, user_id], to_millicredits(parse_price(credits))
             if wanted > allocation.allocated:
                 self.require_unallocated(org_id, wanted - allocation.allocated)
             allocation.allocated = wanted
@@ -114,7 +117,7 @@ class MemoryLedger(Holds, Pools, Reports):
     def deactivate(self, org_id: str, user_id: str) -> None:
         """Switch a member's allocation off."""
         with self._lock:
-            self._allocation_of(org_id, user_id).is_active = False
+            self.allocations[org_id, user_id].is_active = False
 
     def suspend(self, org_id: str) -> None:
         """Suspend an organisation: nothing more is taken from it."""
@@ -124,8 +127,8 @@ class MemoryLedger(Holds, Pools, Reports):
     def set_overage(self, org_id: str, limit: Amount | None) -> None:
         """Let each member use so much more than is allocated, or no more than that (None)."""
         with self._lock:
-            self.organizations[org_id].allow_overage = limit is not None
-            self.organizations[org_id].overage_limit = to_millicredits(parse_price(limit or 0))
+            self.pools[org_id].allow_overage = limit is not None
+            self.pools[org_id].overage_limit = to_millicredits(parse_price(limit or 0))
 
     def open_session(self, user_id: str) -> str:
         """Log a user in and return the session's token."""
@@ -133,10 +136,6 @@ class MemoryLedger(Holds, Pools, Reports):
         with self._lock:
             self.sessions[session_digest(token)] = user_id
         return token
-
-    def _allocation_of(self, org_id: str, user_id: str) -> Allocation:
-        key = org_id, user_id
-        return self.allocations.setdefault(key, Allocation(*key, updated_at=self.now()))
 
 
 _RULES: dict[type[Operation[Any]], Callable[..., Any]] = {

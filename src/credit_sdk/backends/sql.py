@@ -12,11 +12,12 @@ import psycopg
 import sqlalchemy.exc
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util import greenlet_spawn
 
 from credit_sdk._resources import PerLoop, PerProcess
 from credit_sdk.amounts import MILLICREDITS_PER_CREDIT
 from credit_sdk.backends import _statements
-from credit_sdk.backends._postgres_errors import connection_error, statement_error
+from credit_sdk.backends._postgres_errors import connection_error, statement_error, unexplained
 from credit_sdk.errors import ConfigurationError
 from credit_sdk.operations import Operation, ResultT_co
 
@@ -69,7 +70,7 @@ class SqlBackend:
                     rows.append(cast("_statements.Row", cursor.fetchone()))
                     columns = column_names(cursor)
                 except psycopg.Error as error:
-                    raise statement_error(error, self._host, self._scale) from error
+                    raise statement_error(error, self._host, self._scale) from unexplained(error)
         return _statements.result(operation, columns, rows, self._scale)
 
     def as_caller(self, session_token: str) -> "SqlBackend":  # noqa: ARG002 - a database has no sessions
@@ -139,7 +140,7 @@ class AsyncSqlBackend:
                     rows.append(cast("_statements.Row", await cursor.fetchone()))
                     columns = column_names(cursor)
                 except psycopg.Error as error:
-                    raise statement_error(error, self._host, self._scale) from error
+                    raise statement_error(error, self._host, self._scale) from unexplained(error)
         return _statements.result(operation, columns, rows, self._scale)
 
     def as_caller(self, session_token: str) -> "AsyncSqlBackend":  # noqa: ARG002 - a database has no sessions
@@ -168,7 +169,8 @@ class AsyncSqlBackend:
                 pooled.invalidate()
             elif not autocommit:
                 await connection.set_autocommit(False)
-            pooled.close()
+            # The pool speaks SQLAlchemy's blocking protocol, which awaits through greenlets.
+            await greenlet_spawn(pooled.close)
 
 
 def database_url(source: str | URL) -> URL:
@@ -224,6 +226,8 @@ def engine_options(pool_size: int) -> dict[str, Any]:
         "pool_timeout": POOL_TIMEOUT_SECONDS,
         "pool_recycle": RECYCLE_SECONDS,
         "pool_use_lifo": True,
+        # Every statement commits by itself, so there is nothing to roll back on return.
+        "pool_reset_on_return": None,
         "connect_args": {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "credit-sdk"},
     }
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from functools import partial, wraps
 from typing import Any, cast
 
-from anyio.abc import BlockingPortal
+from anyio.from_thread import BlockingPortal
 
 from credit_sdk import AsyncCreditDeductionService, CreditDeductionService
 from credit_sdk.charge import AsyncOpenCharge

@@ -4,23 +4,28 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Protocol
 
 import pytest
+from pydantic import BaseModel
 
 from credit_sdk import CreditDeductionService
 from credit_sdk.account import Account
 from credit_sdk.amounts import Amount
 from credit_sdk.errors import CreditError
-from credit_sdk.models import Allocation, Role
+from credit_sdk.models import Allocation, Hold, Role
 from credit_sdk.operations import (
+    Allocate,
+    CaptureHold,
     CheckCredits,
     Deduct,
+    GetHold,
     ListAllocations,
     Operation,
+    OperationT,
     PlaceHold,
     ResultT_co,
+    VoidHold,
     parse,
 )
 
@@ -85,6 +90,10 @@ class Payer:
         """Return a hold to be placed."""
         return parse(PlaceHold, self._spending(credits) | fields)
 
+    def allocate(self, credits: Amount, **fields: Any) -> Allocate:
+        """Return an addition to the member's allocation."""
+        return make(Allocate, org_id=self.org_id, user_id=self.user_id, allocated_credits=credits, **fields)
+
     def _spending(self, credits: Amount) -> dict[str, Any]:
         return {"org_id": self.org_id, "user_id": self.user_id, "credits": credits, "service_type": SERVICE}
 
@@ -139,10 +148,36 @@ class Harness:
         page = self.execute(ListAllocations(org_id=payer.org_id))
         return next(each for each in page.items if each.user_id == payer.user_id)
 
-    def balance(self, payer: Payer) -> tuple[Decimal, Decimal, Decimal]:
-        """Return what a member has allocated, used and held."""
-        allocation = self.allocation(payer)
-        return allocation.allocated_credits, allocation.used_credits, allocation.held_credits
+    def assert_balance(self, payer: Payer, *, allocated: Amount, used: Amount, held: Amount) -> None:
+        """Compare what a member has allocated, used and held with what it should be."""
+        assert_shows(
+            self.allocation(payer), allocated_credits=allocated, used_credits=used, held_credits=held
+        )
+
+
+def make(kind: type[OperationT], **fields: Any) -> OperationT:
+    """Return an operation, its amounts in whatever form a caller may give them."""
+    return parse(kind, fields)
+
+
+def capture(hold: Hold, credits: Amount | None = None, **fields: Any) -> CaptureHold:
+    """Return the capture of a hold."""
+    return make(CaptureHold, hold_id=hold.hold_id, credits=credits, **fields)
+
+
+def void(hold: Hold) -> VoidHold:
+    """Return the voiding of a hold."""
+    return VoidHold(hold_id=hold.hold_id)
+
+
+def look(hold: Hold) -> GetHold:
+    """Return the question what became of a hold."""
+    return GetHold(hold_id=hold.hold_id)
+
+
+def assert_shows(result: BaseModel, **fields: Any) -> None:
+    """Compare some fields of a result."""
+    assert {name: getattr(result, name) for name in fields} == fields
 
 
 def unique(kind: str) -> str:

@@ -1,0 +1,74 @@
+"""What one charge costs the server: round trips, flushes, log, and rows that members share."""
+
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+from benchmarks.counting_proxy import CountingProxy, through
+from benchmarks.measuring import Figure, counter
+from benchmarks.setting import Setting, query
+from credit_sdk import CreditDeductionService
+
+CHARGES = 50
+FSYNCS = "SELECT sum(fsyncs)::float8 FROM pg_stat_io WHERE object = 'wal'"
+WAL_BYTES = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8"
+SHARED_ROWS = """SELECT (n_tup_ins + n_tup_upd + n_tup_del)::float8 FROM pg_stat_user_tables
+WHERE relname = 'credit_pools'"""
+STATISTICS_ARE_FRESH = "SELECT pg_stat_force_next_flush()"
+
+
+def run(setting: Setting) -> Iterator[Figure]:
+    """Yield the counters for each way of charging."""
+    for way, address in (("SQL", setting.database_url), ("HTTP", setting.base_url)):
+        yield from _round_trips(setting, way, address)
+    with setting.billing() as billing:
+        for shape, charge, fsyncs in (
+            ("deduct", _deduct(setting, billing), 1.0),
+            ("hold and capture", _hold_and_capture(setting, billing), 2.0),
+        ):
+            yield from _server_side(setting, shape, charge, fsyncs)
+
+
+def _round_trips(setting: Setting, way: str, address: str) -> Iterator[Figure]:
+    parts = urlsplit(address)
+    with (
+        CountingProxy(parts.hostname or "", parts.port or 0) as proxy,
+        setting.billing(through(address, proxy)) as billing,
+    ):
+        for shape, charge, target in (
+            ("deduct", _deduct(setting, billing), 1.0),
+            ("hold and capture", _hold_and_capture(setting, billing), 2.0),
+        ):
+            charge()
+            before = proxy.round_trips
+            for _ in range(CHARGES):
+                charge()
+            yield counter(f"{way} {shape}: round trips", (proxy.round_trips - before) / CHARGES, target)
+
+
+def _server_side(
+    setting: Setting, shape: str, charge: Callable[[], object], most_fsyncs: float
+) -> Iterator[Figure]:
+    before = _look(setting)
+    for _ in range(CHARGES):
+        charge()
+    fsyncs, wal, shared = (after - start for after, start in zip(_look(setting), before, strict=True))
+    yield counter(f"{shape}: fsyncs", fsyncs / CHARGES, most_fsyncs + 0.2, "other processes flush as well")
+    yield counter(f"{shape}: rows written that members share", shared, 0)
+    yield Figure(f"{shape}: log", wal / CHARGES, wal / CHARGES, wal / CHARGES, "bytes")
+
+
+def _look(setting: Setting) -> tuple[float, float, float]:
+    query(setting, STATISTICS_ARE_FRESH)
+    return query(setting, FSYNCS), query(setting, WAL_BYTES), query(setting, SHARED_ROWS)
+
+
+def _deduct(setting: Setting, billing: CreditDeductionService) -> Callable[[], object]:
+    return lambda: billing.deduct(setting.account, 1, service_type="contact_lookup")
+
+
+def _hold_and_capture(setting: Setting, billing: CreditDeductionService) -> Callable[[], object]:
+    def charge() -> None:
+        with billing.charge(setting.account, 1, service_type="contact_lookup"):
+            """Do the work."""
+
+    return charge

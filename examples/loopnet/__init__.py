@@ -1,0 +1,1 @@
+"""LoopNet: company data, paid with credits of an organisation's pool."""
