@@ -3,7 +3,8 @@
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from copy import copy
+from typing import TYPE_CHECKING, Any, Self
 
 from credit_sdk import context
 from credit_sdk._calls import CallCharges, Readers, Tariff
@@ -58,12 +59,10 @@ class Billing:
             http_client=http_client,
             async_http_client=async_http_client,
         )
-        self._connections = connect(url, credential, options)
-        self._retries = retries or Retries()
         self._till = Till(
-            connections=self._connections,
+            connections=connect(url, credential, options),
             prices=PriceList() if prices is None else PriceList(prices),
-            retries=self._retries,
+            retries=retries or Retries(),
             has_credential=credential != Credential(),
         )
 
@@ -76,9 +75,14 @@ class Billing:
         """Let billable functions in this block be paid by `account`, unless they name another payer."""
         return context.acting_as(account)
 
+    def _within(self, connection: Any) -> Self:
+        joined = copy(self)
+        joined._till = self._till.within(connection)  # noqa: SLF001 - a copy of this very object
+        return joined
+
     async def aclose(self) -> None:
         """Close the connections that async functions opened on the running loop."""
-        await self._connections.close_async()
+        await self._till.connections.close_async()
 
     def billable(
         self,

@@ -55,6 +55,13 @@ class Connections:
         """The awaiting backend."""
         return self._make_async_backend()
 
+    def within(self, connection: Any) -> "Connections":
+        """Return connections whose operations are part of the caller's own transaction."""
+        return Connections(
+            lambda: _joinable(self.backend).within(connection),
+            lambda: _joinable(self.async_backend).within(connection),
+        )
+
     def close(self) -> None:
         """Close the blocking backend, if it was ever used."""
         if "backend" in self.__dict__:
@@ -144,3 +151,9 @@ def _to_database(source: Any, options: Options) -> Connections:
 def _is_ledger(source: object) -> bool:
     # Asked without importing the memory backend, which few programs use.
     return type(source).__module__ == "credit_sdk.backends.memory"
+
+
+def _joinable(backend: Any) -> Any:
+    if not hasattr(backend, "within"):
+        raise ConfigurationError("within() joins a PostgreSQL transaction: connect with a database URL.")
+    return backend

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -43,6 +44,20 @@ class Till:
     retries: Retries
     has_credential: bool
     holds: HoldSupport = field(default_factory=HoldSupport)
+
+    def within(self, connection: Any) -> "Till":
+        """Return a till whose charges are part of the caller's own transaction.
+
+        There is nothing to hold: what cannot be charged at the end undoes the work with it. And
+        nothing to send again: a broken transaction is the caller's to repeat.
+        """
+        return Till(
+            connections=self.connections.within(connection),
+            prices=self.prices,
+            retries=Retries(attempts=1),
+            has_credential=self.has_credential,
+            holds=HoldSupport(known_missing=True),
+        )
 
     def open(self, account: Account, request: ChargeRequest) -> OpenCharge:
         """Return a charge to be entered with `with`."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from credit_sdk import models, operations
@@ -16,6 +16,9 @@ from credit_sdk.account import Account
 from credit_sdk.amounts import Amount
 from credit_sdk.charge import OpenCharge
 from credit_sdk.operations import Operation, ResultT_co, parse
+
+if TYPE_CHECKING:
+    from credit_sdk.backends._joined import Connection
 
 
 class CreditDeductionService(Billing):
@@ -34,11 +37,11 @@ class CreditDeductionService(Billing):
         The organisation is `org_id` (`NotAMemberError` if the user is not in it), else the default one,
         else the one joined first. Without arguments: whoever the service's own credential belongs to.
         """
-        backend = self._connections.backend
+        backend = self._till.connections.backend
         if session_token is not None:
             backend = backend.as_caller(session_token)
         question = who_is_asking(user_id, session_token)
-        account = run(selecting_account(question, org_id, self._retries), backend)
+        account = run(selecting_account(question, org_id, self._till.retries), backend)
         return with_session(account, session_token)
 
     def charge(
@@ -72,6 +75,14 @@ class CreditDeductionService(Billing):
             reserve=reserve,
         )
         return self._till.open(account, request)
+
+    def within(self, connection: "Connection") -> "CreditDeductionService":
+        """Return this service within the caller's own PostgreSQL transaction.
+
+        `connection` is psycopg's or SQLAlchemy's (a session too), to the same database. Work and charge
+        commit together or not at all; a refusal leaves the transaction usable. Nothing is held meanwhile.
+        """
+        return self._within(connection)
 
     def check(self, account: Account, credits: Amount) -> models.CreditCheck:
         """Ask whether a charge would be taken now: advice for a user interface."""
@@ -252,11 +263,11 @@ class CreditDeductionService(Billing):
 
     def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
         """Carry out any operation of `credit_sdk.operations`, with retries."""
-        return run(retrying(operation, self._retries), self._connections.backend)
+        return run(retrying(operation, self._till.retries), self._till.connections.backend)
 
     def close(self) -> None:
         """Close the connections; the service opens new ones if it is used again."""
-        self._connections.close()
+        self._till.connections.close()
 
     def __enter__(self) -> Self:
         """Return the service itself."""
@@ -272,4 +283,4 @@ class CreditDeductionService(Billing):
         given = {name: value for name, value in fields.items() if value is not None}
         payer = {"org_id": paying_organization(account), "user_id": account.user_id}
         operation = parse(kind, payer | given)
-        return run(retrying(operation, self._retries), self._till.backend(account))
+        return run(retrying(operation, self._till.retries), self._till.backend(account))

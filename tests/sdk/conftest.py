@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from decimal import Decimal
 
+import psycopg
 import pytest
 
 from credit_sdk import Account, AsyncCreditDeductionService, CreditDeductionService, MemoryLedger
-from credit_sdk.operations import GetUserCredits, ListCharges
+from credit_sdk.operations import AddCredits, Allocate, GetUserCredits, ListCharges
 
 
 @pytest.fixture
@@ -47,3 +48,16 @@ def taken(ledger: MemoryLedger) -> Callable[[], list[Decimal]]:
         return [charge.credits_used for charge in ledger.execute(ListCharges(org_id="acme")).items]
 
     return look
+
+
+@pytest.fixture
+def funded_url(database_url: str) -> str:
+    """A database in which ada of acme may spend 1,000 credits."""
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute("INSERT INTO organizations (id, name) VALUES ('acme', 'Acme')")
+        owner.execute("INSERT INTO organization_members (org_id, user_id) VALUES ('acme', 'ada')")
+    with CreditDeductionService(database_url) as billing:
+        billing.execute(AddCredits.model_validate({"org_id": "acme", "credits": 1_000}))
+        fields = {"org_id": "acme", "user_id": "ada", "allocated_credits": 1_000}
+        billing.execute(Allocate.model_validate(fields))
+    return database_url

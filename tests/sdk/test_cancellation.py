@@ -33,7 +33,7 @@ class SlowBackend(AsyncMemoryBackend):
 def slow_billing(ledger: MemoryLedger) -> AsyncCreditDeductionService:
     billing = AsyncCreditDeductionService(ledger)
     # The backend is made when it is first used; this one is there before.
-    billing._connections.async_backend = SlowBackend(ledger)
+    billing._till.connections.async_backend = SlowBackend(ledger)
     return billing
 
 

@@ -64,14 +64,17 @@ def calls(operation: Operation[Any], scale: int) -> list[Call]:
     if isinstance(operation, DeductBatch):
         return [_batch_call(operation, org_id, scale) for org_id in _organizations(operation)]
     shape = signature(type(operation))
-    return [Call(shape.statement, tuple(_argument(operation, name, shape, scale) for name in shape.fields))]
+    return [Call(shape.statement, tuple(argument(operation, name, scale) for name in shape.fields))]
 
 
 def result(
-    operation: Operation[ResultT_co], columns: tuple[str, ...], rows: list[Row], scale: int
+    operation: Operation[ResultT_co], columns: tuple[str, ...], rows: list[Row | None], scale: int
 ) -> ResultT_co:
     """Return the result that the rows (one a call) stand for."""
-    documents = [row[0] if columns == ("document",) else dict(zip(columns, row, strict=True)) for row in rows]
+    answers = cast("list[Row]", rows)
+    documents = [
+        row[0] if columns == ("document",) else dict(zip(columns, row, strict=True)) for row in answers
+    ]
     if isinstance(operation, DeductBatch):
         document = {"outcomes": _in_order(operation, documents)}
     else:
@@ -79,10 +82,12 @@ def result(
     return cast("ResultT_co", operation.result.model_validate(document, context={"scale": scale}))
 
 
-def _argument(operation: Operation[Any], name: str, shape: Signature, scale: int) -> Any:
+def argument(operation: Operation[Any], name: str, scale: int) -> Any:
+    """Return a field as the argument of a function: amounts in the database's units, documents as JSON."""
     value = getattr(operation, name)
     if value is None:
         return None
+    shape = signature(type(operation))
     if name in shape.amounts:
         return Int8(to_millicredits(value, scale))
     if name in shape.documents:
@@ -124,4 +129,4 @@ def _in_order(batch: DeductBatch, documents: list[dict[str, Any]]) -> list[Any]:
     return [next(outcomes[charge.org_id]) for charge in batch.charges]
 
 
-__all__ = ["Call", "Row", "calls", "function_name", "result", "signature"]
+__all__ = ["Call", "Row", "argument", "calls", "function_name", "result", "signature"]

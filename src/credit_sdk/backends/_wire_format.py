@@ -165,12 +165,31 @@ def _unexplained(status: int, retry_after: float | None, request_id: str | None,
 
 
 def _json(content: bytes) -> dict[str, Any] | None:
-    """Return the JSON object, its numbers never passing through a binary float; None for anything else."""
+    """Return the JSON object, its amounts never passing through a binary float; None for anything else."""
     try:
-        body = json.loads(content, parse_float=Decimal)
+        body = json.loads(content, parse_float=Decimal, object_hook=_with_plain_metadata)
     except (ValueError, RecursionError, InvalidOperation):
         return None
     return body if isinstance(body, dict) else None
+
+
+def _with_plain_metadata(members: dict[str, Any]) -> dict[str, Any]:
+    """Make the metadata of a charge plain JSON again, which knows no `Decimal`."""
+    if "request_metadata" in members:
+        members["request_metadata"] = _plain(members["request_metadata"])
+    return members
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Decimal():
+            return float(value)
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list():
+            return [_plain(item) for item in value]
+        case _:
+            return value
 
 
 def _retry_after(value: str | None) -> float | None:

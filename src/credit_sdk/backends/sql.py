@@ -16,8 +16,10 @@ from sqlalchemy.util import greenlet_spawn
 
 from credit_sdk._resources import PerLoop, PerProcess
 from credit_sdk.amounts import MILLICREDITS_PER_CREDIT
-from credit_sdk.backends import _statements
-from credit_sdk.backends._postgres_errors import connection_error, statement_error, unexplained
+from credit_sdk.backends._books import Books
+from credit_sdk.backends._dialogues import hold_dialogue, hold_dialogue_async
+from credit_sdk.backends._joined import AsyncConnection, AsyncJoinedBackend, Connection, JoinedBackend
+from credit_sdk.backends._postgres_errors import connection_error
 from credit_sdk.errors import ConfigurationError
 from credit_sdk.operations import Operation, ResultT_co
 
@@ -42,13 +44,12 @@ class SqlBackend:
         scale: int = MILLICREDITS_PER_CREDIT,
         pool_size: int = DEFAULT_POOL_SIZE,
     ) -> None:
-        self._scale = scale
         if isinstance(source, Engine):
-            self._host = host_of(source.url)
+            self._books = Books(host_of(source.url), scale)
             self._engines = PerProcess(lambda: source, lambda _: None)
         else:
             url = database_url(source)
-            self._host = host_of(url)
+            self._books = Books(host_of(url), scale)
             self._engines = PerProcess(
                 lambda: create_engine(url, **engine_options(pool_size)), lambda engine: engine.dispose()
             )
@@ -60,18 +61,12 @@ class SqlBackend:
 
     def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
         """Return the operation's result, or raise a `CreditError`."""
-        columns: tuple[str, ...] = ()
-        rows = []
         with self._connection() as connection:
-            for call in _statements.calls(operation, self._scale):
-                try:
-                    cursor = psycopg.RawCursor(connection)
-                    cursor.execute(call.statement, call.parameters)
-                    rows.append(cast("_statements.Row", cursor.fetchone()))
-                    columns = column_names(cursor)
-                except psycopg.Error as error:
-                    raise statement_error(error, self._host, self._scale) from unexplained(error)
-        return _statements.result(operation, columns, rows, self._scale)
+            return hold_dialogue(connection, self._books.carrying_out(operation))
+
+    def within(self, connection: Connection) -> JoinedBackend:
+        """Return a backend whose operations are part of the caller's own transaction."""
+        return JoinedBackend(connection, self._books)
 
     def as_caller(self, session_token: str) -> "SqlBackend":  # noqa: ARG002 - a database has no sessions
         """Return this backend: a database knows its role, not the caller."""
@@ -87,7 +82,7 @@ class SqlBackend:
         try:
             pooled = self.engine.raw_connection()
         except (psycopg.Error, sqlalchemy.exc.SQLAlchemyError) as error:
-            raise connection_error(error, self._host) from None
+            raise connection_error(error, self._books.host) from None
         connection = cast("psycopg.Connection[Any]", pooled.driver_connection)
         autocommit = connection.autocommit
         try:
@@ -112,13 +107,12 @@ class AsyncSqlBackend:
         scale: int = MILLICREDITS_PER_CREDIT,
         pool_size: int = DEFAULT_POOL_SIZE,
     ) -> None:
-        self._scale = scale
         if isinstance(source, AsyncEngine):
-            self._host = host_of(source.url)
+            self._books = Books(host_of(source.url), scale)
             self._engines = PerLoop(lambda: source, _leave_open)
         else:
             url = database_url(source)
-            self._host = host_of(url)
+            self._books = Books(host_of(url), scale)
             self._engines = PerLoop(
                 lambda: create_async_engine(url, **engine_options(pool_size)), lambda engine: engine.dispose()
             )
@@ -130,18 +124,12 @@ class AsyncSqlBackend:
 
     async def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
         """Return the operation's result, or raise a `CreditError`."""
-        columns: tuple[str, ...] = ()
-        rows = []
         async with self._connection() as connection:
-            for call in _statements.calls(operation, self._scale):
-                try:
-                    cursor = psycopg.AsyncRawCursor(connection)
-                    await cursor.execute(call.statement, call.parameters)
-                    rows.append(cast("_statements.Row", await cursor.fetchone()))
-                    columns = column_names(cursor)
-                except psycopg.Error as error:
-                    raise statement_error(error, self._host, self._scale) from unexplained(error)
-        return _statements.result(operation, columns, rows, self._scale)
+            return await hold_dialogue_async(connection, self._books.carrying_out(operation))
+
+    def within(self, connection: AsyncConnection) -> AsyncJoinedBackend:
+        """Return a backend whose operations are part of the caller's own transaction."""
+        return AsyncJoinedBackend(connection, self._books)
 
     def as_caller(self, session_token: str) -> "AsyncSqlBackend":  # noqa: ARG002 - a database has no sessions
         """Return this backend: a database knows its role, not the caller."""
@@ -157,7 +145,7 @@ class AsyncSqlBackend:
         try:
             pooled = await self.engine.raw_connection()
         except (psycopg.Error, sqlalchemy.exc.SQLAlchemyError) as error:
-            raise connection_error(error, self._host) from None
+            raise connection_error(error, self._books.host) from None
         connection = cast("psycopg.AsyncConnection[Any]", pooled.driver_connection)
         autocommit = connection.autocommit
         try:
@@ -177,7 +165,7 @@ def database_url(source: str | URL) -> URL:
     """Return the URL for psycopg; raise `ConfigurationError` for one that is not PostgreSQL's."""
     try:
         url = make_url(source)
-    except sqlalchemy.exc.ArgumentError:
+    except (sqlalchemy.exc.ArgumentError, ValueError):
         raise ConfigurationError(
             "The database URL cannot be read; it looks like postgresql://user:password@host:5432/database."
         ) from None
@@ -230,11 +218,6 @@ def engine_options(pool_size: int) -> dict[str, Any]:
         "pool_reset_on_return": None,
         "connect_args": {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "credit-sdk"},
     }
-
-
-def column_names(cursor: "psycopg.RawCursor[Any] | psycopg.AsyncRawCursor[Any]") -> tuple[str, ...]:
-    """Return the names of the columns that the function answered."""
-    return tuple(column.name for column in cursor.description or ())
 
 
 async def _leave_open(_: AsyncEngine) -> None:

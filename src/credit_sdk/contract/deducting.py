@@ -1,5 +1,6 @@
 """The contract of `Deduct` and `CheckCredits`: the database decides, once for each request id."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -75,7 +76,7 @@ class TestDeduct:
     def test_what_is_held_is_not_available(self, ledger: Harness) -> None:
         payer = ledger.prepare(allocated=100)
         ledger.execute(payer.hold(70))
-        with refused(InsufficientCreditsError, limit="allocation", required="30.001", available=30):
+        with refused(InsufficientCreditsError, limit="allocation", required=Decimal("30.001"), available=30):
             ledger.execute(payer.deduct("30.001"))
         assert ledger.execute(payer.deduct(30)).remaining_credits == 70
 

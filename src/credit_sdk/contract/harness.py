@@ -1,7 +1,7 @@
 """What the contract's tests stand on: a ledger that can be set up, asked, and moved in time."""
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -178,6 +178,11 @@ def look(hold: Hold) -> GetHold:
 def assert_shows(result: BaseModel, **fields: Any) -> None:
     """Compare some fields of a result."""
     assert {name: getattr(result, name) for name in fields} == fields
+
+
+def shown(items: Iterable[BaseModel], *names: str) -> list[tuple[Any, ...]]:
+    """Return some fields of each result."""
+    return [tuple(getattr(each, name) for name in names) for each in items]
 
 
 def unique(kind: str) -> str:

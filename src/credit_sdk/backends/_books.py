@@ -1,0 +1,69 @@
+"""What is said to a database to carry an operation out, without saying how: no I/O, no colour.
+
+A dialogue is a generator that yields calls and receives replies; the backends hold it, blocking or awaiting.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import psycopg
+
+from credit_sdk.backends import _first_system, _statements
+from credit_sdk.backends._postgres_errors import statement_error, unexplained
+from credit_sdk.backends._statements import Call, Row
+from credit_sdk.errors import CreditError, SchemaMissingError
+from credit_sdk.operations import Operation, ResultT_co
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The names of the columns that a call answered, and its only row."""
+
+    columns: tuple[str, ...]
+    row: Row | None
+
+
+Dialogue: TypeAlias = Generator[Call, Reply, ResultT_co]
+
+
+class Books:
+    """One database: where it is, its unit, and which system's functions it has."""
+
+    def __init__(self, host: str, scale: int) -> None:
+        self.host = host
+        self._scale = scale
+        self._is_first_system = False
+
+    def carrying_out(self, operation: Operation[ResultT_co]) -> Dialogue[ResultT_co]:
+        """Yield the calls of an operation; a failed call is thrown in as `psycopg.Error`."""
+        try:
+            return (yield from self._asking(operation))
+        except SchemaMissingError:
+            if self._is_first_system:
+                raise
+            probe = yield Call(_first_system.PROBE, ())
+            if not (probe.row and probe.row[0]):
+                raise
+        self._is_first_system = True
+        return (yield from self._asking(operation))
+
+    def _asking(self, operation: Operation[ResultT_co]) -> Dialogue[ResultT_co]:
+        language = _first_system if self._is_first_system else _statements
+        columns: tuple[str, ...] = ()
+        rows: list[Row | None] = []
+        for call in language.calls(operation, self._scale):
+            try:
+                reply = yield call
+            except psycopg.Error as error:
+                raise self._error(error, operation) from unexplained(error)
+            columns = reply.columns
+            rows.append(reply.row)
+        result: ResultT_co = language.result(operation, columns, rows, self._scale)
+        return result
+
+    def _error(self, error: psycopg.Error, operation: Operation[ResultT_co]) -> CreditError:
+        refusal: CreditError | None = None
+        if self._is_first_system and error.sqlstate == _first_system.RAISED:
+            refusal = _first_system.refusal(error, operation)
+        return refusal or statement_error(error, self.host, self._scale)

@@ -1,0 +1,49 @@
+"""Hold a dialogue with a database on a psycopg connection: one driver blocks, one awaits."""
+
+from typing import Any, cast
+
+import psycopg
+
+from credit_sdk.backends._books import Dialogue, Reply
+from credit_sdk.backends._statements import Row
+from credit_sdk.operations import ResultT_co
+
+
+def hold_dialogue(connection: psycopg.Connection[Any], dialogue: Dialogue[ResultT_co]) -> ResultT_co:
+    """Carry the calls of a dialogue out; return what it comes to."""
+    try:
+        call = next(dialogue)
+        while True:
+            try:
+                cursor = psycopg.RawCursor(connection)
+                cursor.execute(call.statement, call.parameters)
+                reply = Reply(_columns(cursor), cast("Row | None", cursor.fetchone()))
+            except psycopg.Error as error:
+                call = dialogue.throw(error)
+            else:
+                call = dialogue.send(reply)
+    except StopIteration as end:
+        return cast("ResultT_co", end.value)
+
+
+async def hold_dialogue_async(
+    connection: psycopg.AsyncConnection[Any], dialogue: Dialogue[ResultT_co]
+) -> ResultT_co:
+    """Carry the calls of a dialogue out; return what it comes to."""
+    try:
+        call = next(dialogue)
+        while True:
+            try:
+                cursor = psycopg.AsyncRawCursor(connection)
+                await cursor.execute(call.statement, call.parameters)
+                reply = Reply(_columns(cursor), cast("Row | None", await cursor.fetchone()))
+            except psycopg.Error as error:
+                call = dialogue.throw(error)
+            else:
+                call = dialogue.send(reply)
+    except StopIteration as end:
+        return cast("ResultT_co", end.value)
+
+
+def _columns(cursor: "psycopg.RawCursor[Any] | psycopg.AsyncRawCursor[Any]") -> tuple[str, ...]:
+    return tuple(column.name for column in cursor.description or ())

@@ -1,0 +1,20 @@
+"""What every ledger has to do, as tests: any backend, and any server, can prove itself.
+
+Give pytest a fixture `ledger` that returns a `Harness`, and import the suite where pytest looks:
+
+    # tests/test_contract.py
+    from credit_sdk.contract.suite import *
+
+The suite tests what one caller sees after another; what happens at the same time is for each
+backend's own tests.
+"""
+
+import pytest
+
+_MODULES = ("batching", "billing", "deducting", "harness", "holding", "pooling", "reading", "refunding")
+pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in _MODULES))
+
+from credit_sdk.contract.harness import Administrator, Harness, Payer  # noqa: E402
+from credit_sdk.contract.portal import blocking  # noqa: E402 - pytest has to know first
+
+__all__ = ["Administrator", "Harness", "Payer", "blocking"]

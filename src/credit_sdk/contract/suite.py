@@ -1,0 +1,45 @@
+"""All tests of the contract, for `from credit_sdk.contract.suite import *`."""
+
+from credit_sdk.contract.batching import TestBatch
+from credit_sdk.contract.billing import TestAccount, TestBillable, TestChargeBlock, TestMethods
+from credit_sdk.contract.deducting import TestCheck, TestDeduct, TestOverage, TestRequestIds, TestWhoMaySpend
+from credit_sdk.contract.holding import TestCapture, TestExpiry, TestPlaceHold, TestVoid, TestWhichHold
+from credit_sdk.contract.pooling import TestAddCredits, TestAllocate, TestListAllocations, TestPool
+from credit_sdk.contract.reading import (
+    TestListCharges,
+    TestUsage,
+    TestUserBilling,
+    TestUserCredits,
+    TestVerifyLedger,
+)
+from credit_sdk.contract.refunding import TestRefund, TestRefundKeys, TestWhichCharge
+
+__all__ = [
+    "TestAccount",
+    "TestAddCredits",
+    "TestAllocate",
+    "TestBatch",
+    "TestBillable",
+    "TestCapture",
+    "TestChargeBlock",
+    "TestCheck",
+    "TestDeduct",
+    "TestExpiry",
+    "TestListAllocations",
+    "TestListCharges",
+    "TestMethods",
+    "TestOverage",
+    "TestPlaceHold",
+    "TestPool",
+    "TestRefund",
+    "TestRefundKeys",
+    "TestRequestIds",
+    "TestUsage",
+    "TestUserBilling",
+    "TestUserCredits",
+    "TestVerifyLedger",
+    "TestVoid",
+    "TestWhichCharge",
+    "TestWhichHold",
+    "TestWhoMaySpend",
+]
