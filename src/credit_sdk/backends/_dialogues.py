@@ -46,4 +46,8 @@ async def hold_dialogue_async(
 
 
 def _columns(cursor: "psycopg.RawCursor[Any] | psycopg.AsyncRawCursor[Any]") -> tuple[str, ...]:
-    return tuple(column.name for column in cursor.description or ())
+    # cursor.description looks every type up, which costs more than the rest of the reply.
+    result = cursor.pgresult
+    if result is None:
+        return ()
+    return tuple((result.fname(index) or b"").decode() for index in range(result.nfields))
