@@ -1,0 +1,34 @@
+"""What keeping the books in order found."""
+
+from credit_sdk.models._base import Result
+
+
+class ExpiredHolds(Result):
+    """How many holds were given back because their time was over."""
+
+    expired: int
+
+
+class Difference(Result):
+    """A figure of the books that does not follow from the append-only rows. Amounts are millicredits."""
+
+    org_id: str
+    subject: str
+    figure: str
+    recorded: int
+    recomputed: int
+
+
+class Verification(Result):
+    """The outcome of recomputing every balance from the append-only rows."""
+
+    organizations: int
+    allocations: int
+    charges: int
+    open_holds: int
+    differences: tuple[Difference, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the books agree with the append-only rows."""
+        return not self.differences

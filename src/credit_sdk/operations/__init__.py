@@ -1,0 +1,73 @@
+"""Every ledger operation, declared once: its fields, its checks, its answer.
+
+A backend turns an operation into its result; the HTTP client, the server's routes, the SQL call and
+the OpenAPI document follow from the declarations here and from the addresses in `wire.py`.
+Amounts are credits. Operations that move credits carry the request id that makes them safe to repeat.
+"""
+
+from credit_sdk.operations._base import (
+    DEEPEST_METADATA,
+    DEFAULT_HOLD_SECONDS,
+    LARGEST_BATCH,
+    LARGEST_METADATA_BYTES,
+    LARGEST_PAGE,
+    LONGEST_HOLD_SECONDS,
+    Metadata,
+    Operation,
+    OperationT,
+    OrgId,
+    RequestId,
+    ResultT_co,
+    UserId,
+    parse,
+    validation_failed,
+)
+from credit_sdk.operations.charging import (
+    CaptureHold,
+    CheckCredits,
+    Deduct,
+    DeductBatch,
+    GetHold,
+    PlaceHold,
+    Refund,
+    VoidHold,
+)
+from credit_sdk.operations.keeping import ExpireHolds, VerifyLedger
+from credit_sdk.operations.pools import AddCredits, Allocate, GetPool, ListAllocations
+from credit_sdk.operations.reading import GetUsage, GetUserBilling, GetUserCredits, ListCharges
+
+__all__ = [
+    "DEEPEST_METADATA",
+    "DEFAULT_HOLD_SECONDS",
+    "LARGEST_BATCH",
+    "LARGEST_METADATA_BYTES",
+    "LARGEST_PAGE",
+    "LONGEST_HOLD_SECONDS",
+    "AddCredits",
+    "Allocate",
+    "CaptureHold",
+    "CheckCredits",
+    "Deduct",
+    "DeductBatch",
+    "ExpireHolds",
+    "GetHold",
+    "GetPool",
+    "GetUsage",
+    "GetUserBilling",
+    "GetUserCredits",
+    "ListAllocations",
+    "ListCharges",
+    "Metadata",
+    "Operation",
+    "OperationT",
+    "OrgId",
+    "PlaceHold",
+    "Refund",
+    "RequestId",
+    "ResultT_co",
+    "UserId",
+    "VerifyLedger",
+    "VoidHold",
+    "parse",
+    "validation_failed",
+]

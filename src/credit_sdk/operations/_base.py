@@ -1,0 +1,135 @@
+"""What every operation is made of: its base, the types of its fields, and how it is read from outside."""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from credit_sdk.amounts import LARGEST_AMOUNT
+from credit_sdk.errors import FieldError, ValidationFailedError
+from credit_sdk.redaction import redact, redact_text
+
+LARGEST_METADATA_BYTES = 16 * 1024
+DEEPEST_METADATA = 8
+LONGEST_HOLD_SECONDS = 86_400
+DEFAULT_HOLD_SECONDS = 900
+LARGEST_BATCH = 1_000
+LARGEST_PAGE = 500
+
+ResultT_co = TypeVar("ResultT_co", bound=BaseModel, covariant=True)
+OperationT = TypeVar("OperationT", bound="Operation[Any]")
+
+
+def _storable_text(text: str) -> str:
+    """Refuse what PostgreSQL cannot keep as text: U+0000 and lone surrogates."""
+    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("must not contain U+0000 or lone surrogates")
+    return text
+
+
+def _metadata(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Check the size and depth of metadata, and take secrets out of it."""
+    if not value:
+        return value
+    if _depth(value) > DEEPEST_METADATA:
+        raise ValueError(f"must not be nested deeper than {DEEPEST_METADATA} levels")
+    try:
+        size = len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
+    except ValueError as error:
+        raise ValueError("must be JSON: no NaN, no infinity, no lone surrogates") from error
+    if size > LARGEST_METADATA_BYTES:
+        raise ValueError(f"must be at most {LARGEST_METADATA_BYTES} bytes of JSON, not {size}")
+    _storable_text(_texts(value))
+    redacted: dict[str, JsonValue] = redact(value)
+    return redacted
+
+
+def _depth(value: JsonValue) -> int:
+    levels, layer = 0, [value]
+    while layer:
+        containers = [item for item in layer if isinstance(item, dict | list)]
+        layer = [
+            child for item in containers for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        levels += bool(containers)
+        if levels > DEEPEST_METADATA:
+            break
+    return levels
+
+
+def _texts(value: JsonValue) -> str:
+    match value:
+        case str():
+            return value
+        case dict():
+            return "".join([*value, *map(_texts, value.values())])
+        case list():
+            return "".join(map(_texts, value))
+        case _:
+            return ""
+
+
+# Ids travel in paths and headers and are compared byte by byte, so they are printable ASCII.
+_PRINTABLE = r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$"
+OrgId = Annotated[str, Field(min_length=1, max_length=36, pattern=_PRINTABLE)]
+UserId = Annotated[str, Field(min_length=1, max_length=255, pattern=_PRINTABLE)]
+RequestId = Annotated[str, Field(min_length=1, max_length=255, pattern=_PRINTABLE)]
+ServiceType = Annotated[str, Field(min_length=1, max_length=100, pattern=_PRINTABLE)]
+ServiceName = Annotated[
+    str, Field(min_length=1, max_length=255), AfterValidator(_storable_text), AfterValidator(redact_text)
+]
+Notes = Annotated[str, Field(max_length=2_000), AfterValidator(_storable_text), AfterValidator(redact_text)]
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(_metadata)]
+Cursor = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[A-Za-z0-9_-]+$")]
+PurchaseAmount = Annotated[Decimal, Field(ge=0, le=LARGEST_AMOUNT, allow_inf_nan=False, decimal_places=2)]
+
+
+class Operation(BaseModel, Generic[ResultT_co]):
+    """A frozen request to the ledger, answered by a `ResultT_co`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    result: ClassVar[type[BaseModel]]
+    idempotency: ClassVar[str | None] = None
+    """The field that carries the request id of an operation that changes something."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Take the result type from the base: `class Deduct(Operation[Receipt])`."""
+        super().__pydantic_init_subclass__(**kwargs)
+        for base in cls.__mro__[1:]:
+            arguments = getattr(base, "__pydantic_generic_metadata__", {}).get("args")
+            if arguments:
+                cls.result = arguments[0]
+                return
+
+
+def parse(kind: type[OperationT], fields: Mapping[str, Any]) -> OperationT:
+    """Make an operation out of fields from outside.
+
+    Raises `InvalidAmountError` or `ValidationFailedError`, which name the argument; values are not repeated.
+    """
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        raise validation_failed(error) from None
+
+
+def validation_failed(error: ValidationError) -> ValidationFailedError:
+    """Turn pydantic's error into the one that the specification names."""
+    errors = [
+        FieldError(loc=list(entry["loc"]), msg=_sentence(entry["msg"]), type=entry["type"])
+        for entry in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    first = errors[0]
+    where = ".".join(map(str, first["loc"])) or "The request"
+    more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
+    return ValidationFailedError(f"{where}: {first['msg']}{more}", errors=errors)
+
+
+def _sentence(message: str) -> str:
+    return message.removeprefix("Value error, ").replace(
+        _PRINTABLE, "printable ASCII without blanks at the ends"
+    )

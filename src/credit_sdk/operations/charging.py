@@ -1,0 +1,113 @@
+"""Take credits, set them aside, give them back."""
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from credit_sdk import models
+from credit_sdk.amounts import Credits
+from credit_sdk.identifiers import new_request_id
+from credit_sdk.operations._base import (
+    DEFAULT_HOLD_SECONDS,
+    LARGEST_BATCH,
+    LONGEST_HOLD_SECONDS,
+    Metadata,
+    Notes,
+    Operation,
+    OrgId,
+    RequestId,
+    ServiceName,
+    ServiceType,
+    UserId,
+)
+
+
+class CheckCredits(Operation[models.CreditCheck]):
+    """Ask whether a charge would be taken now."""
+
+    org_id: OrgId
+    user_id: UserId
+    credits: Credits
+
+
+class Deduct(Operation[models.Receipt]):
+    """Take credits for an operation that has succeeded."""
+
+    idempotency = "request_id"
+
+    org_id: OrgId
+    user_id: UserId
+    credits: Credits
+    service_type: ServiceType
+    service_name: ServiceName | None = None
+    request_id: RequestId = Field(default_factory=new_request_id)
+    request_metadata: Metadata = Field(default_factory=dict)
+
+
+class DeductBatch(Operation[models.BatchResult]):
+    """Take many charges, each with an outcome of its own, as if one came after the other."""
+
+    charges: Annotated[tuple[Deduct, ...], Field(min_length=1, max_length=LARGEST_BATCH)]
+
+
+class PlaceHold(Operation[models.Hold]):
+    """Set credits aside before an operation."""
+
+    idempotency = "request_id"
+
+    org_id: OrgId
+    user_id: UserId
+    credits: Credits
+    service_type: ServiceType
+    service_name: ServiceName | None = None
+    request_id: RequestId = Field(default_factory=new_request_id)
+    request_metadata: Metadata = Field(default_factory=dict)
+    ttl_seconds: Annotated[int, Field(ge=1, le=LONGEST_HOLD_SECONDS)] = DEFAULT_HOLD_SECONDS
+
+
+class CaptureHold(Operation[models.Receipt]):
+    """Charge a hold: all, less, or more if the balance allows. Repeating it changes nothing."""
+
+    hold_id: UUID
+    org_id: OrgId | None = None
+    credits: Credits | None = None
+    request_metadata: Metadata = Field(default_factory=dict)
+
+
+class VoidHold(Operation[models.Hold]):
+    """Give a hold back. Repeating it changes nothing."""
+
+    hold_id: UUID
+    org_id: OrgId | None = None
+
+
+class GetHold(Operation[models.Hold]):
+    """Look at a hold."""
+
+    hold_id: UUID
+    org_id: OrgId | None = None
+
+
+class Refund(Operation[models.RefundReceipt]):
+    """Give a charge back, whole or in part, never more than was taken.
+
+    The charge is named by `charge_id`, or by its `request_id` and `org_id`; the refund has a key of its own.
+    """
+
+    idempotency = "idempotency_key"
+
+    org_id: OrgId | None = None
+    charge_id: UUID | None = None
+    request_id: RequestId | None = None
+    credits: Credits | None = None
+    reason: Notes | None = None
+    idempotency_key: RequestId = Field(default_factory=new_request_id)
+
+    @model_validator(mode="after")
+    def _names_one_charge(self) -> "Refund":
+        if (self.charge_id is None) == (self.request_id is None):
+            raise ValueError("name the charge by charge_id or by request_id, not both")
+        if self.charge_id is None and self.org_id is None:
+            raise ValueError("a request_id needs its org_id: it is unique within an organisation")
+        return self
