@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from credit_sdk._flows.retrying import Retries
     from credit_sdk.account import Account
+    from credit_sdk.async_client import AsyncBillingClient
     from credit_sdk.async_service import AsyncCreditDeductionService
     from credit_sdk.backends.memory import MemoryLedger
     from credit_sdk.charge import AsyncOpenCharge, OpenCharge
+    from credit_sdk.client import BillingClient
     from credit_sdk.context import acting_as, current_charge
     from credit_sdk.errors import (
         ConfigurationError,
@@ -75,8 +77,10 @@ _MODELS = ("Charge", "CreditCheck", "CreditPool", "Hold", "Receipt", "RefundRece
 
 _HOMES = {
     "Account": "account",
+    "AsyncBillingClient": "async_client",
     "AsyncCreditDeductionService": "async_service",
     "AsyncOpenCharge": "charge",
+    "BillingClient": "client",
     "CreditDeductionService": "service",
     "Deduct": "operations",
     "LOOPNET_PRICES": "prices",
@@ -94,8 +98,10 @@ _HOMES = {
 __all__ = [
     "LOOPNET_PRICES",
     "Account",
+    "AsyncBillingClient",
     "AsyncCreditDeductionService",
     "AsyncOpenCharge",
+    "BillingClient",
     "Charge",
     "ConfigurationError",
     "ConflictError",

@@ -1,5 +1,6 @@
 """What callers say about holds, charges and users, as the fields of operations."""
 
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -39,3 +40,8 @@ def charge_fields(charge: Receipt | UUID | str) -> dict[str, Any]:
     if isinstance(charge, Receipt):
         return {"charge_id": charge.charge_id, "org_id": charge.org_id}
     return {"charge_id": charge}
+
+
+def given(fields: Mapping[str, object]) -> dict[str, Any]:
+    """Return the fields that were given; None says nothing."""
+    return {name: value for name, value in fields.items() if value is not None}

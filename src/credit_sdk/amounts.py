@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from credit_sdk.errors import InvalidAmountError
 
@@ -22,6 +23,7 @@ SMALLEST_AMOUNT = Decimal("0.001")
 
 _SMALLEST_EXPONENT = -3
 _LARGEST_ADJUSTED = 12
+_CENT = Decimal("0.01")
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?", re.ASCII)
 
 
@@ -139,9 +141,26 @@ def _parse_money(value: object) -> Decimal:
 
 _NUMBER = PlainSerializer(to_number, return_type=int | float, when_used="json")
 
+
+def _requested_credits(value: object, info: ValidationInfo) -> Decimal:
+    if value is None:
+        raise PydanticCustomError("missing", "Field required")
+    return parse_credits(value, argument=info.field_name or "credits")
+
+
+def _requested_money(value: object, info: ValidationInfo) -> Decimal:
+    try:
+        amount = parse_price(value, argument=info.field_name or "amount")
+    except InvalidAmountError as error:
+        raise ValueError(error.detail) from None
+    if amount != amount.quantize(_CENT):
+        raise ValueError("must have at most 2 decimals")
+    return amount
+
+
 Credits = Annotated[
     Decimal,
-    PlainValidator(lambda value, info: parse_credits(value, argument=info.field_name or "credits")),
+    PlainValidator(_requested_credits),
     _NUMBER,
     WithJsonSchema(
         {
@@ -156,6 +175,24 @@ Credits = Annotated[
     WithJsonSchema({"type": "number", "description": "Credits."}, mode="serialization"),
 ]
 """A positive amount of credits in a request."""
+
+Price = Annotated[
+    Decimal,
+    PlainValidator(_requested_money),
+    _NUMBER,
+    WithJsonSchema(
+        {
+            "description": "USD, at most two decimals; a number or a string holding one.",
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": 10**12},
+                {"type": "string", "pattern": r"^[0-9]{1,13}(\.[0-9]{1,2})?$"},
+            ],
+        },
+        mode="validation",
+    ),
+    WithJsonSchema({"type": "number", "description": "USD."}, mode="serialization"),
+]
+"""An amount of USD in a request; may be zero."""
 
 Balance = Annotated[
     Decimal,

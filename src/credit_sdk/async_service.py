@@ -9,7 +9,7 @@ from uuid import UUID
 from credit_sdk import models, operations
 from credit_sdk._billing import Billing
 from credit_sdk._flows import retrying, selecting_account
-from credit_sdk._questions import charge_fields, hold_fields, who_is_asking, with_session
+from credit_sdk._questions import charge_fields, given, hold_fields, who_is_asking, with_session
 from credit_sdk._runners import run_async
 from credit_sdk._till import ChargeRequest, Metadata, paying_organization
 from credit_sdk.account import Account
@@ -280,7 +280,6 @@ class AsyncCreditDeductionService(Billing):
         await self.close()
 
     async def _ask(self, kind: type[Operation[ResultT_co]], account: Account, **fields: object) -> ResultT_co:
-        given = {name: value for name, value in fields.items() if value is not None}
         payer = {"org_id": paying_organization(account), "user_id": account.user_id}
-        operation = parse(kind, payer | given)
+        operation = parse(kind, payer | given(fields))
         return await run_async(retrying(operation, self._till.retries), self._till.async_backend(account))

@@ -50,6 +50,18 @@ ADDRESSES: tuple[Address, ...] = (
     Address("GET", BASE_PATH + "/credits/{org_id}/usage", operations.GetUsage),
     Address("GET", BASE_PATH + "/credits/{org_id}/charges", operations.ListCharges),
     Address("GET", BASE_PATH + "/billing/user", operations.GetUserBilling),
+    Address("GET", BASE_PATH + "/billing/org/{org_id}", operations.GetOrganizationBilling),
+    Address("GET", BASE_PATH + "/billing/system", operations.GetSystemBilling),
+    Address("GET", BASE_PATH + "/billing/{org_id}/history", operations.ListBillingHistory),
+    Address("POST", BASE_PATH + "/subscriptions", operations.CreateSubscription),
+    Address("GET", BASE_PATH + "/subscriptions/org/{org_id}", operations.ListSubscriptions),
+    Address("GET", BASE_PATH + "/subscriptions/{subscription_id}", operations.GetSubscription),
+    Address("PUT", BASE_PATH + "/subscriptions/{subscription_id}", operations.UpdateSubscription),
+    Address("PUT", BASE_PATH + "/subscriptions/{subscription_id}/upgrade", operations.UpgradeSubscription),
+    Address("DELETE", BASE_PATH + "/subscriptions/{subscription_id}", operations.CancelSubscription),
+    Address("GET", BASE_PATH + "/organizations", operations.ListOrganizations),
+    Address("GET", BASE_PATH + "/organizations/{org_id}/members", operations.ListMembers),
+    Address("POST", BASE_PATH + "/organizations/{org_id}/members", operations.AddMember),
 )
 
 ADDRESS_OF: dict[type[Operation[Any]], Address] = {address.operation: address for address in ADDRESSES}

@@ -15,7 +15,7 @@ from credit_sdk import (
     MemoryLedger,
     ValidationFailedError,
 )
-from credit_sdk.operations import ListCharges
+from credit_sdk.operations import AddCredits, ListCharges, PlaceHold, parse
 
 pytestmark = pytest.mark.anyio
 Taken = Callable[[], list[Decimal]]
@@ -152,3 +152,37 @@ def test_a_wrong_argument_is_named(
 def test_an_account_without_an_organisation_is_refused(billing: CreditDeductionService) -> None:
     with pytest.raises(ConfigurationError, match="names no organisation"):
         billing.charge(Account(user_id="ada"), 5, service_type="x")
+
+
+@pytest.mark.parametrize("seconds", [True, "900", "1_0", 5.5, 0, 86_401, None])
+def test_a_time_to_live_is_a_whole_number_of_seconds(
+    billing: CreditDeductionService, ada: Account, seconds: object
+) -> None:
+    with pytest.raises(ValidationFailedError, match="ttl_seconds"):
+        parse(PlaceHold, HOLD | {"ttl_seconds": seconds})
+
+
+def test_a_whole_number_may_be_written_with_a_point() -> None:
+    assert parse(PlaceHold, HOLD | {"ttl_seconds": Decimal("5.0")}).ttl_seconds == 5
+
+
+@pytest.mark.parametrize("amount", ["1_0", "\u0665", "1e2", -1, "0.005", True, Decimal("NaN")])
+def test_a_purchase_is_an_exact_amount_of_money(amount: object) -> None:
+    fields = {"org_id": "acme", "credits": 1, "purchase_amount": amount}
+    with pytest.raises(ValidationFailedError, match="purchase_amount"):
+        parse(AddCredits, fields)
+
+
+@pytest.mark.parametrize("moment", ["2026-01-01T00:00:00", "1763683200", 1763683200, "2026-01-01", "soon"])
+def test_a_moment_has_a_zone(moment: object) -> None:
+    with pytest.raises(ValidationFailedError, match="since"):
+        parse(ListCharges, {"org_id": "acme", "since": moment})
+
+
+def test_no_amount_is_a_missing_field_and_not_a_wrong_amount() -> None:
+    with pytest.raises(ValidationFailedError, match="Field required") as caught:
+        parse(PlaceHold, HOLD | {"credits": None})
+    assert caught.value.code == "validation_failed"
+
+
+HOLD = {"org_id": "acme", "user_id": "ada", "credits": 1, "service_type": "x"}

@@ -32,8 +32,9 @@ def classes(module: str, *, blocking: bool) -> list[str]:
     return [ast.unparse(ast.parse(segment)) for segment in segments]
 
 
-def test_the_blocking_service_is_the_awaiting_one_without_awaiting() -> None:
-    assert classes("service.py", blocking=False) == classes("async_service.py", blocking=True)
+@pytest.mark.parametrize("module", ["service.py", "client.py"])
+def test_the_blocking_classes_are_the_awaiting_ones_without_awaiting(module: str) -> None:
+    assert classes(module, blocking=False) == classes(f"async_{module}", blocking=True)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,11 @@ def test_every_operation_has_an_address_or_belongs_to_the_database_alone() -> No
         for kind in vars(operations).values()
         if isinstance(kind, type) and issubclass(kind, operations.Operation) and "result" in vars(kind)
     }
-    assert declared - set(wire.ADDRESS_OF) == {operations.ExpireHolds, operations.VerifyLedger}
+    assert declared - set(wire.ADDRESS_OF) == {
+        operations.ExpireHolds,
+        operations.RunDue,
+        operations.VerifyLedger,
+    }
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

@@ -171,11 +171,16 @@ class Books:
         """Return an organisation's allocations."""
         return [each for each in self.allocations.values() if each.org_id == org_id]
 
+    def require_standing(self, org_id: str, user_id: str) -> None:
+        """Tell nothing to whoever has no place in the organisation."""
+        key = org_id, user_id
+        if key not in self.members and key not in self.allocations:
+            raise not_a_member(org_id, user_id)
+
     def spendable(self, org_id: str, user_id: str) -> Allocation:
         """Return the allocation that may be spent from, or say why there is none."""
+        self.require_standing(org_id, user_id)
         allocation = self.allocations.get((org_id, user_id))
-        if allocation is None and (org_id, user_id) not in self.members:
-            raise not_a_member(org_id, user_id)
         status = self.organizations[org_id].status
         if status != "active":
             raise NoAllocationError(
@@ -216,19 +221,22 @@ class Books:
         """Return what a charge could take now: overdue holds stand in nobody's way."""
         return self.free(allocation) + sum(hold.credits for hold in self.overdue(allocation))
 
+    def require_available(self, allocation: Allocation, credits: int) -> None:
+        """Refuse what the balance would not cover after overdue holds were given back."""
+        available = self.available(allocation)
+        if available < credits:
+            limit: Limit = "overage" if self.overage(allocation.org_id) else "allocation"
+            raise insufficient(allocation, limit, credits, available)
+
     def secure(self, allocation: Allocation, credits: int, request_id: str) -> None:
         """See to it that so much can be taken under this id, or refuse and change nothing.
 
         The overdue holds of the member are given back if anything stands in the way.
         """
-        hold = self.live_holds.get((allocation.org_id, request_id))
-        if hold is None and credits <= self.free(allocation):
-            return
-        available = self.available(allocation)
-        if available < credits:
-            limit: Limit = "overage" if self.overage(allocation.org_id) else "allocation"
-            raise insufficient(allocation, limit, credits, available)
-        self.give_back(self.overdue(allocation))
+        is_held = (allocation.org_id, request_id) in self.live_holds
+        if is_held or credits > self.free(allocation):
+            self.require_available(allocation, credits)
+            self.give_back(self.overdue(allocation))
 
     def give_back(self, holds: list[Hold]) -> None:
         """Let holds expire."""
@@ -236,7 +244,7 @@ class Books:
             self.close_hold(hold, "expired")
 
     def blocking_hold(self, org_id: str, user_id: str, request_id: str) -> Hold | None:
-        """Return the hold under this id that `secure` would not give back."""
+        """Return the hold under this id that is not to be given back as the member's own and overdue."""
         hold = self.live_holds.get((org_id, request_id))
         if hold is not None and hold.expires_at <= self.moment and hold.content[0] == user_id:
             return None
@@ -306,6 +314,13 @@ def id_taken(org_id: str, request_id: str) -> IdempotencyConflictError:
     """Return the refusal of a request id that stands for something else."""
     return IdempotencyConflictError(
         f"The request id {request_id} was used before in organisation {org_id}, for something else."
+    )
+
+
+def id_held(hold: Hold) -> IdempotencyConflictError:
+    """Return the refusal of a request id under which credits are held."""
+    return IdempotencyConflictError(
+        f"The request id {hold.request_id} holds credits; capture or void the hold {hold.id}."
     )
 
 

@@ -5,11 +5,10 @@ from typing import Any
 
 from credit_sdk import models
 from credit_sdk.amounts import format_credits, from_millicredits, to_millicredits
-from credit_sdk.backends._memory_books import Allocation, Books, Content, Entry, id_taken
+from credit_sdk.backends._memory_books import Allocation, Books, Content, Entry, id_held, id_taken
 from credit_sdk.errors import (
     ConflictError,
     CreditError,
-    IdempotencyConflictError,
     NoAllocationError,
     NotFoundError,
     problem_from_error,
@@ -40,6 +39,7 @@ class Charges(Books):
 
     def deduct(self, operation: Deduct) -> models.Receipt:
         """Take credits, once for each request id."""
+        self.require_standing(operation.org_id, operation.user_id)
         content = content_of(operation)
         earlier = self.charged(operation.org_id, operation.request_id, content)
         if earlier is not None:
@@ -63,8 +63,9 @@ class Charges(Books):
         earlier = self.entry_by_request.get((charge.org_id, operation.idempotency_key))
         if earlier is not None:
             return self._refunded_before(earlier, charge, operation)
-        if (charge.org_id, operation.idempotency_key) in self.live_holds:
-            raise id_taken(charge.org_id, operation.idempotency_key)
+        hold = self.live_holds.get((charge.org_id, operation.idempotency_key))
+        if hold is not None:
+            raise id_held(hold)
         refundable = self.refundable(charge)
         credits = refundable if operation.credits is None else to_millicredits(operation.credits)
         if not 0 < credits <= refundable:
@@ -81,12 +82,10 @@ class Charges(Books):
         )
 
     def refuse_held_id(self, org_id: str, user_id: str, request_id: str) -> None:
-        """Refuse a request id under which credits are held: it charges by capturing them."""
+        """Refuse a request id under which somebody holds credits: it charges by capturing them."""
         hold = self.blocking_hold(org_id, user_id, request_id)
         if hold is not None:
-            raise IdempotencyConflictError(
-                f"The request id {request_id} holds credits; capture or void the hold {hold.id}."
-            )
+            raise id_held(hold)
 
     def charge(
         self,

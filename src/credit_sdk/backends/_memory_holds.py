@@ -16,6 +16,7 @@ class Holds(Charges):
 
     def place_hold(self, operation: PlaceHold) -> models.Hold:
         """Set credits aside, once for each request id."""
+        self.require_standing(operation.org_id, operation.user_id)
         content = content_of(operation)
         earlier = self._held_before(operation, content)
         if earlier is not None:
@@ -98,17 +99,22 @@ class Holds(Charges):
 
     def _secure_capture(self, hold: Hold, credits: int) -> None:
         """See to it that the hold can be charged with so much: what it set aside is the member's already."""
-        extra = credits - hold.credits
+        extra, others = credits - hold.credits, list[Hold]()
         if extra > 0:
             allocation = self.spendable(hold.org_id, hold.content[0])
-            others = [each for each in self.overdue(allocation) if each is not hold]
-            available = self.free(allocation) + sum(each.credits for each in others)
-            if extra > available:
-                raise insufficient(allocation, "hold", credits, hold.credits + max(available, 0))
-            if extra > self.free(allocation):
-                self.give_back(others)
+            others = self._in_the_way(hold, allocation, extra)
         if (hold.org_id, hold.request_id) in self.entry_by_request:
             raise id_taken(hold.org_id, hold.request_id)
+        self.give_back(others)
+
+    def _in_the_way(self, hold: Hold, allocation: Allocation, extra: int) -> list[Hold]:
+        """Return the overdue holds to be given back so that more than the hold can be charged."""
+        free = self.free(allocation)
+        others = [each for each in self.overdue(allocation) if each is not hold]
+        available = free + sum(each.credits for each in others)
+        if extra > available:
+            raise insufficient(allocation, "hold", hold.credits + extra, hold.credits + max(available, 0))
+        return others if extra > free else []
 
     def _capture_expired(self, hold: Hold, credits: int, metadata: dict[str, Any]) -> models.Receipt:
         """Charge a hold that was given back, if the balance covers it all the same.
@@ -124,7 +130,7 @@ class Holds(Charges):
         allocation = self._allocation(hold)
         try:
             self.spendable(hold.org_id, user_id)
-            self.secure(allocation, credits, hold.request_id)
+            self.require_available(allocation, credits)
         except RefusedError as error:
             raise HoldExpiredError(
                 f"The hold {hold.id} has expired, and the balance does not cover it. {error.detail}"

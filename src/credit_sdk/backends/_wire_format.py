@@ -15,6 +15,7 @@ from credit_sdk.errors import (
     ConfigurationError,
     CreditError,
     HoldsUnsupportedError,
+    MalformedRequestError,
     NotAuthenticatedError,
     OutcomeUnknownError,
     PermissionDeniedError,
@@ -101,10 +102,11 @@ def encode(operation: Operation[Any], base_url: str) -> Request:
     if address.has_body:
         content = operation.model_dump_json(exclude_none=True, exclude=set(elsewhere)).encode()
         return Request(address.method, base_url + path, content)
-    fields = operation.model_dump(mode="json", exclude_none=True, exclude=set(elsewhere))
-    return Request(
-        address.method, f"{base_url}{path}?{urlencode(fields)}" if fields else base_url + path, None
+    fields = operation.model_dump(
+        mode="json", exclude_none=True, exclude_defaults=True, exclude=set(elsewhere)
     )
+    query = urlencode({name: json.dumps(value) if value is True else value for name, value in fields.items()})
+    return Request(address.method, f"{base_url}{path}?{query}" if query else base_url + path, None)
 
 
 def decode(
@@ -145,6 +147,9 @@ def _error(
         known = error_from_problem({"request_id": request_id, **body, "retry_after": retry_after})
         if known is not None:
             return known
+        if status < _SERVER_ERROR and isinstance(body.get("detail"), str) and "code" in body:
+            # A reason that a newer server gives, in its own words.
+            return MalformedRequestError(body["detail"], request_id=request_id)
     if isinstance(operation, PlaceHold) and status in {404, 405, 501}:
         return HoldsUnsupportedError(f"The server at {host} knows no holds.")
     return _unexplained(status, retry_after, request_id, host)

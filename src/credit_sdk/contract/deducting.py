@@ -10,6 +10,7 @@ from credit_sdk.contract.harness import (
     Harness,
     Payer,
     assert_shows,
+    capture,
     look,
     make,
     refused,
@@ -156,6 +157,14 @@ class TestRequestIds:
         ledger.execute(payer.deduct(10, request_id="job-7"))
         assert not ledger.execute(other.deduct(20, request_id="job-7")).replayed
 
+    def test_strangers_learn_nothing_of_ids(self, ledger: Harness) -> None:
+        payer = ledger.prepare()
+        ledger.execute(payer.deduct(10, request_id="job-7"))
+        stranger = Payer(payer.org_id, unique("user"))
+        for operation in stranger.deduct(10, request_id="job-7"), stranger.hold(10, request_id="job-7"):
+            with refused(NotAMemberError):
+                ledger.execute(operation)
+
     def test_a_refused_attempt_does_not_use_the_id_up(self, ledger: Harness) -> None:
         payer = ledger.prepare(allocated=5)
         with refused(InsufficientCreditsError, limit="allocation", required=10, available=5):
@@ -179,6 +188,14 @@ class TestRequestIds:
             ledger.execute(payer.deduct(10, request_id="job-7"))
         ledger.execute(void(hold))
         assert not ledger.execute(payer.deduct(10, request_id="job-7")).replayed
+
+    def test_the_id_of_another_members_hold_is_taken(self, ledger: Harness) -> None:
+        payer = ledger.prepare()
+        other = ledger.join(payer.org_id)
+        hold = ledger.execute(payer.hold(10, request_id="job-7"))
+        with refused(IdempotencyConflictError):
+            ledger.execute(other.deduct(10, request_id="job-7"))
+        assert not ledger.execute(capture(hold)).replayed
 
     def test_an_overdue_hold_does_not_keep_its_id(self, ledger: Harness) -> None:
         payer = ledger.prepare()

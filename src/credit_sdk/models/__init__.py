@@ -10,7 +10,8 @@ from credit_sdk.models.charging import (
     Receipt,
     RefundReceipt,
 )
-from credit_sdk.models.keeping import Difference, ExpiredHolds, Verification
+from credit_sdk.models.keeping import Difference, DueRun, ExpiredHolds, Verification
+from credit_sdk.models.organizations import Member, MemberPage, Organization, OrganizationPage
 from credit_sdk.models.pools import Allocation, AllocationChange, AllocationPage, CreditPool, PoolChange
 from credit_sdk.models.reading import (
     Charge,
@@ -23,6 +24,21 @@ from credit_sdk.models.reading import (
     UserBilling,
     UserCredits,
 )
+from credit_sdk.models.subscriptions import (
+    BillingCycle,
+    BillingEvent,
+    BillingHistoryPage,
+    OrganizationBilling,
+    OrganizationUsage,
+    PlanShare,
+    RevenueMetrics,
+    Subscription,
+    SubscriptionList,
+    SubscriptionPlan,
+    SubscriptionStatus,
+    SystemBilling,
+    SystemOrganization,
+)
 
 __all__ = [
     "Allocation",
@@ -30,22 +46,40 @@ __all__ = [
     "AllocationPage",
     "BatchOutcome",
     "BatchResult",
+    "BillingCycle",
+    "BillingEvent",
+    "BillingHistoryPage",
     "Charge",
     "ChargePage",
     "CreditCheck",
     "CreditPool",
     "Difference",
+    "DueRun",
     "ExpiredHolds",
     "Hold",
     "HoldStatus",
+    "Member",
+    "MemberPage",
+    "Organization",
+    "OrganizationBilling",
     "OrganizationCredits",
+    "OrganizationPage",
+    "OrganizationUsage",
+    "PlanShare",
     "PoolChange",
     "Problem",
     "Receipt",
     "RefundReceipt",
     "ResetPeriod",
     "Result",
+    "RevenueMetrics",
     "Role",
+    "Subscription",
+    "SubscriptionList",
+    "SubscriptionPlan",
+    "SubscriptionStatus",
+    "SystemBilling",
+    "SystemOrganization",
     "Usage",
     "UsageByDay",
     "UsageByService",

@@ -32,3 +32,12 @@ class Verification(Result):
     def ok(self) -> bool:
         """Whether the books agree with the append-only rows."""
         return not self.differences
+
+
+class DueRun(Result):
+    """What was due and is done now."""
+
+    holds_expired: int
+    allocations_reset: int
+    pools_refreshed: int
+    subscriptions_ended: int

@@ -32,9 +32,21 @@ from credit_sdk.operations.charging import (
     Refund,
     VoidHold,
 )
-from credit_sdk.operations.keeping import ExpireHolds, VerifyLedger
+from credit_sdk.operations.keeping import ExpireHolds, RunDue, VerifyLedger
+from credit_sdk.operations.organizations import AddMember, ListMembers, ListOrganizations
 from credit_sdk.operations.pools import AddCredits, Allocate, GetPool, ListAllocations
 from credit_sdk.operations.reading import GetUsage, GetUserBilling, GetUserCredits, ListCharges
+from credit_sdk.operations.subscriptions import (
+    CancelSubscription,
+    CreateSubscription,
+    GetOrganizationBilling,
+    GetSubscription,
+    GetSystemBilling,
+    ListBillingHistory,
+    ListSubscriptions,
+    UpdateSubscription,
+    UpgradeSubscription,
+)
 
 __all__ = [
     "DEEPEST_METADATA",
@@ -44,19 +56,29 @@ __all__ = [
     "LARGEST_PAGE",
     "LONGEST_HOLD_SECONDS",
     "AddCredits",
+    "AddMember",
     "Allocate",
+    "CancelSubscription",
     "CaptureHold",
     "CheckCredits",
+    "CreateSubscription",
     "Deduct",
     "DeductBatch",
     "ExpireHolds",
     "GetHold",
+    "GetOrganizationBilling",
     "GetPool",
+    "GetSubscription",
+    "GetSystemBilling",
     "GetUsage",
     "GetUserBilling",
     "GetUserCredits",
     "ListAllocations",
+    "ListBillingHistory",
     "ListCharges",
+    "ListMembers",
+    "ListOrganizations",
+    "ListSubscriptions",
     "Metadata",
     "Operation",
     "OperationT",
@@ -65,6 +87,9 @@ __all__ = [
     "Refund",
     "RequestId",
     "ResultT_co",
+    "RunDue",
+    "UpdateSubscription",
+    "UpgradeSubscription",
     "UserId",
     "VerifyLedger",
     "VoidHold",

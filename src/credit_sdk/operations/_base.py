@@ -2,12 +2,19 @@
 
 import json
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+)
 
-from credit_sdk.amounts import LARGEST_AMOUNT
 from credit_sdk.errors import FieldError, ValidationFailedError
 from credit_sdk.redaction import redact, redact_text
 
@@ -27,6 +34,20 @@ def _storable_text(text: str) -> str:
     if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise ValueError("must not contain U+0000 or lone surrogates")
     return text
+
+
+def _whole(value: object) -> object:
+    """Refuse what only Python takes for an integer: booleans and strings such as `1_0`."""
+    if isinstance(value, bool | str):
+        raise ValueError("must be a whole number")  # noqa: TRY004 - pydantic reads ValueError
+    return value
+
+
+def _moment(value: object) -> object:
+    """Refuse seconds since 1970, as a number or as text: a time is written in ISO 8601."""
+    if isinstance(value, int | float) or (isinstance(value, str) and "-" not in value):
+        raise ValueError("must be a date and time in ISO 8601, with a zone")
+    return value
 
 
 def _metadata(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -73,6 +94,8 @@ def _texts(value: JsonValue) -> str:
 
 # Ids travel in paths and headers and are compared byte by byte, so they are printable ASCII.
 _PRINTABLE = r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$"
+Whole = Annotated[int, BeforeValidator(_whole)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 OrgId = Annotated[str, Field(min_length=1, max_length=36, pattern=_PRINTABLE)]
 UserId = Annotated[str, Field(min_length=1, max_length=255, pattern=_PRINTABLE)]
 RequestId = Annotated[str, Field(min_length=1, max_length=255, pattern=_PRINTABLE)]
@@ -83,7 +106,6 @@ ServiceName = Annotated[
 Notes = Annotated[str, Field(max_length=2_000), AfterValidator(_storable_text), AfterValidator(redact_text)]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_metadata)]
 Cursor = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[A-Za-z0-9_-]+$")]
-PurchaseAmount = Annotated[Decimal, Field(ge=0, le=LARGEST_AMOUNT, allow_inf_nan=False, decimal_places=2)]
 
 
 class Operation(BaseModel, Generic[ResultT_co]):

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from credit_sdk import models
-from credit_sdk.amounts import Credits
+from credit_sdk.amounts import Credits, Price
 from credit_sdk.identifiers import new_request_id
 from credit_sdk.operations._base import (
     LARGEST_PAGE,
@@ -14,9 +14,9 @@ from credit_sdk.operations._base import (
     Notes,
     Operation,
     OrgId,
-    PurchaseAmount,
     RequestId,
     UserId,
+    Whole,
 )
 
 
@@ -33,7 +33,7 @@ class AddCredits(Operation[models.PoolChange]):
 
     org_id: OrgId
     credits: Credits
-    purchase_amount: PurchaseAmount = Decimal(0)
+    purchase_amount: Price = Decimal(0)
     request_id: RequestId = Field(default_factory=new_request_id)
 
 
@@ -55,5 +55,5 @@ class ListAllocations(Operation[models.AllocationPage]):
     """List an organisation's allocations by user id."""
 
     org_id: OrgId
-    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE)] = 100
+    limit: Annotated[Whole, Field(ge=1, le=LARGEST_PAGE)] = 100
     cursor: Cursor | None = None

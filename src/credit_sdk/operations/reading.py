@@ -1,12 +1,20 @@
 """Look at what was used, and at what is left."""
 
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field
 
 from credit_sdk import models
-from credit_sdk.operations._base import LARGEST_PAGE, Cursor, Operation, OrgId, ServiceType, UserId
+from credit_sdk.operations._base import (
+    LARGEST_PAGE,
+    Cursor,
+    Moment,
+    Operation,
+    OrgId,
+    ServiceType,
+    UserId,
+    Whole,
+)
 
 
 class GetUserCredits(Operation[models.UserCredits]):
@@ -29,7 +37,7 @@ class GetUsage(Operation[models.Usage]):
     """Sum an organisation's usage of the last days."""
 
     org_id: OrgId
-    days: Annotated[int, Field(ge=1, le=366)] = 30
+    days: Annotated[Whole, Field(ge=1, le=366)] = 30
 
 
 class ListCharges(Operation[models.ChargePage]):
@@ -38,7 +46,7 @@ class ListCharges(Operation[models.ChargePage]):
     org_id: OrgId
     user_id: UserId | None = None
     service_type: ServiceType | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE)] = 100
+    since: Moment | None = None
+    until: Moment | None = None
+    limit: Annotated[Whole, Field(ge=1, le=LARGEST_PAGE)] = 100
     cursor: Cursor | None = None

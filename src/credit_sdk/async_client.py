@@ -1,0 +1,287 @@
+"""The rest of the HTTP API for asyncio; `client.py` is the same text without async and await."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from credit_sdk import models, operations
+from credit_sdk._billing import Billing
+from credit_sdk._flows import retrying
+from credit_sdk._questions import given
+from credit_sdk._runners import run_async
+from credit_sdk._till import Till
+from credit_sdk.amounts import Amount
+from credit_sdk.operations import Operation, ResultT_co, parse
+
+
+class AsyncBillingClient(Billing):
+    """The administration of organisations, resource by resource; see `Billing` for the arguments.
+
+    What is charged for goes through `AsyncCreditDeductionService`; this is for the screens and scripts of
+    those who manage credits. Every method may raise what the service's methods may.
+    """
+
+    @property
+    def subscriptions(self) -> "AsyncSubscriptions":
+        """Subscriptions of organisations to plans."""
+        return AsyncSubscriptions(self._till)
+
+    @property
+    def credits(self) -> "AsyncCredits":
+        """Pools, allocations, usage and charges."""
+        return AsyncCredits(self._till)
+
+    @property
+    def billing(self) -> "AsyncBillingScreens":
+        """The billing screens and the history."""
+        return AsyncBillingScreens(self._till)
+
+    @property
+    def organizations(self) -> "AsyncOrganizations":
+        """Organisations and their members."""
+        return AsyncOrganizations(self._till)
+
+    async def close(self) -> None:
+        """Close the connections; the client opens new ones if it is used again."""
+        await self._till.connections.close_async()
+
+    async def __aenter__(self) -> Self:
+        """Return the client itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        await self.close()
+
+
+class AsyncResource:
+    """What every resource does: send an operation, with retries."""
+
+    def __init__(self, till: Till) -> None:
+        self._till = till
+
+    async def _send(self, kind: type[Operation[ResultT_co]], **fields: object) -> ResultT_co:
+        operation = parse(kind, given(fields))
+        return await run_async(retrying(operation, self._till.retries), self._till.connections.async_backend)
+
+
+class AsyncSubscriptions(AsyncResource):
+    """Subscriptions of organisations to plans: platform 50, byok 30, hybrid 99 USD a month."""
+
+    async def create(
+        self,
+        org_id: str,
+        plan: models.SubscriptionPlan,
+        *,
+        monthly_price: Amount | None = None,
+        billing_cycle: models.BillingCycle = "monthly",
+        trial_days: int = 0,
+    ) -> models.Subscription:
+        """Subscribe an organisation and make its pool; raises `ConflictError` if it has an active one."""
+        return await self._send(
+            operations.CreateSubscription,
+            org_id=org_id,
+            subscription_plan=plan,
+            monthly_price=monthly_price,
+            billing_cycle=billing_cycle,
+            trial_days=trial_days,
+        )
+
+    async def get(self, subscription_id: str) -> models.Subscription:
+        """Look at a subscription by its id, or at an organisation's active one by the organisation's."""
+        return await self._send(operations.GetSubscription, subscription_id=str(subscription_id))
+
+    async def list(self, org_id: str) -> tuple[models.Subscription, ...]:
+        """Return all subscriptions of an organisation, the newest first."""
+        return (await self._send(operations.ListSubscriptions, org_id=org_id)).items
+
+    async def update(
+        self,
+        subscription_id: str,
+        *,
+        plan: models.SubscriptionPlan | None = None,
+        monthly_price: Amount | None = None,
+        billing_cycle: models.BillingCycle | None = None,
+        status: str | None = None,
+    ) -> models.Subscription:
+        """Change plan, price, cycle or status (active, paused, past_due)."""
+        return await self._send(
+            operations.UpdateSubscription,
+            subscription_id=str(subscription_id),
+            subscription_plan=plan,
+            monthly_price=monthly_price,
+            billing_cycle=billing_cycle,
+            status=status,
+        )
+
+    async def upgrade(self, subscription_id: str, new_plan: models.SubscriptionPlan) -> models.Subscription:
+        """Move to another plan at its own price."""
+        return await self._send(
+            operations.UpgradeSubscription, subscription_id=str(subscription_id), new_plan=new_plan
+        )
+
+    async def cancel(self, subscription_id: str, *, at_period_end: bool = False) -> models.Subscription:
+        """Cancel at once, or when the period ends; raises `ConflictError` if it is canceled already."""
+        return await self._send(
+            operations.CancelSubscription, subscription_id=str(subscription_id), at_period_end=at_period_end
+        )
+
+
+class AsyncCredits(AsyncResource):
+    """Pools, allocations, usage and charges. Amounts are credits."""
+
+    async def pool(self, org_id: str) -> models.CreditPool:
+        """Look at an organisation's pool."""
+        return await self._send(operations.GetPool, org_id=org_id)
+
+    async def add(
+        self,
+        org_id: str,
+        credits: Amount,
+        *,
+        purchase_amount: Amount | None = None,
+        request_id: str | None = None,
+    ) -> models.PoolChange:
+        """Add credits to a pool, bought for `purchase_amount` USD or granted."""
+        return await self._send(
+            operations.AddCredits,
+            org_id=org_id,
+            credits=credits,
+            purchase_amount=purchase_amount,
+            request_id=request_id,
+        )
+
+    async def allocate(
+        self,
+        org_id: str,
+        user_id: str,
+        credits: Amount,
+        *,
+        reset_period: models.ResetPeriod | None = None,
+        notes: str | None = None,
+        request_id: str | None = None,
+    ) -> models.AllocationChange:
+        """Give a member a share of the pool; raises `InsufficientCreditsError`, `NotAMemberError`."""
+        return await self._send(
+            operations.Allocate,
+            org_id=org_id,
+            user_id=user_id,
+            allocated_credits=credits,
+            reset_period=reset_period,
+            notes=notes,
+            request_id=request_id,
+        )
+
+    async def allocations(self, org_id: str) -> AsyncIterator[models.Allocation]:
+        """Iterate over an organisation's allocations by user id, page after page."""
+        cursor: str | None = None
+        while True:
+            page = await self._send(operations.ListAllocations, org_id=org_id, cursor=cursor)
+            for allocation in page.items:
+                yield allocation
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def of_user(self, user_id: str) -> models.UserCredits:
+        """Look at a user's standing in all their organisations."""
+        return await self._send(operations.GetUserCredits, user_id=user_id)
+
+    async def usage(self, org_id: str, *, days: int = 30) -> models.Usage:
+        """Sum an organisation's usage of the last days."""
+        return await self._send(operations.GetUsage, org_id=org_id, days=days)
+
+    async def charges(
+        self,
+        org_id: str,
+        *,
+        user_id: str | None = None,
+        service_type: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> AsyncIterator[models.Charge]:
+        """Iterate over an organisation's charges and refunds, newest first, page after page."""
+        cursor: str | None = None
+        while True:
+            page = await self._send(
+                operations.ListCharges,
+                org_id=org_id,
+                user_id=user_id,
+                service_type=service_type,
+                since=since,
+                until=until,
+                cursor=cursor,
+            )
+            for charge in page.items:
+                yield charge
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+
+class AsyncBillingScreens(AsyncResource):
+    """The three billing screens' data, and the history."""
+
+    async def of_user(self, user_id: str | None = None) -> models.UserBilling:
+        """Look at the user's own screen; without a user, that of whoever is calling."""
+        return await self._send(operations.GetUserBilling, user_id=user_id)
+
+    async def of_organization(self, org_id: str) -> models.OrganizationBilling:
+        """Look at the screen of an organisation's administrator."""
+        return await self._send(operations.GetOrganizationBilling, org_id=org_id)
+
+    async def of_system(self) -> models.SystemBilling:
+        """Look at the screen of the system administrator."""
+        return await self._send(operations.GetSystemBilling)
+
+    async def history(
+        self, org_id: str, *, event_type: str | None = None
+    ) -> AsyncIterator[models.BillingEvent]:
+        """Iterate over an organisation's billing events, newest first, page after page."""
+        cursor: str | None = None
+        while True:
+            page = await self._send(
+                operations.ListBillingHistory, org_id=org_id, event_type=event_type, cursor=cursor
+            )
+            for event in page.items:
+                yield event
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+
+class AsyncOrganizations(AsyncResource):
+    """Organisations and their members."""
+
+    async def list(self, *, user_id: str | None = None) -> AsyncIterator[models.Organization]:
+        """Iterate over the caller's organisations; an administrator's are all, or those of `user_id`."""
+        cursor: str | None = None
+        while True:
+            page = await self._send(operations.ListOrganizations, user_id=user_id, cursor=cursor)
+            for organization in page.items:
+                yield organization
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def members(self, org_id: str) -> AsyncIterator[models.Member]:
+        """Iterate over an organisation's members by user id, page after page."""
+        cursor: str | None = None
+        while True:
+            page = await self._send(operations.ListMembers, org_id=org_id, cursor=cursor)
+            for member in page.items:
+                yield member
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def add_member(
+        self, org_id: str, user_id: str, *, role: models.Role = "member", is_default: bool = False
+    ) -> models.Member:
+        """Make a user a member, or give a member another role; raises `ConflictError` if no seat is left."""
+        return await self._send(
+            operations.AddMember, org_id=org_id, user_id=user_id, role=role, is_default=is_default
+        )

@@ -1,0 +1,285 @@
+"""The rest of the HTTP API, blocking; `async_client.py` is the same text with async and await."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from credit_sdk import models, operations
+from credit_sdk._billing import Billing
+from credit_sdk._flows import retrying
+from credit_sdk._questions import given
+from credit_sdk._runners import run
+from credit_sdk._till import Till
+from credit_sdk.amounts import Amount
+from credit_sdk.operations import Operation, ResultT_co, parse
+
+
+class BillingClient(Billing):
+    """The administration of organisations, resource by resource; see `Billing` for the arguments.
+
+    What is charged for goes through `CreditDeductionService`; this is for the screens and scripts of
+    those who manage credits. Every method may raise what the service's methods may.
+    """
+
+    @property
+    def subscriptions(self) -> "Subscriptions":
+        """Subscriptions of organisations to plans."""
+        return Subscriptions(self._till)
+
+    @property
+    def credits(self) -> "Credits":
+        """Pools, allocations, usage and charges."""
+        return Credits(self._till)
+
+    @property
+    def billing(self) -> "BillingScreens":
+        """The billing screens and the history."""
+        return BillingScreens(self._till)
+
+    @property
+    def organizations(self) -> "Organizations":
+        """Organisations and their members."""
+        return Organizations(self._till)
+
+    def close(self) -> None:
+        """Close the connections; the client opens new ones if it is used again."""
+        self._till.connections.close()
+
+    def __enter__(self) -> Self:
+        """Return the client itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        self.close()
+
+
+class Resource:
+    """What every resource does: send an operation, with retries."""
+
+    def __init__(self, till: Till) -> None:
+        self._till = till
+
+    def _send(self, kind: type[Operation[ResultT_co]], **fields: object) -> ResultT_co:
+        operation = parse(kind, given(fields))
+        return run(retrying(operation, self._till.retries), self._till.connections.backend)
+
+
+class Subscriptions(Resource):
+    """Subscriptions of organisations to plans: platform 50, byok 30, hybrid 99 USD a month."""
+
+    def create(
+        self,
+        org_id: str,
+        plan: models.SubscriptionPlan,
+        *,
+        monthly_price: Amount | None = None,
+        billing_cycle: models.BillingCycle = "monthly",
+        trial_days: int = 0,
+    ) -> models.Subscription:
+        """Subscribe an organisation and make its pool; raises `ConflictError` if it has an active one."""
+        return self._send(
+            operations.CreateSubscription,
+            org_id=org_id,
+            subscription_plan=plan,
+            monthly_price=monthly_price,
+            billing_cycle=billing_cycle,
+            trial_days=trial_days,
+        )
+
+    def get(self, subscription_id: str) -> models.Subscription:
+        """Look at a subscription by its id, or at an organisation's active one by the organisation's."""
+        return self._send(operations.GetSubscription, subscription_id=str(subscription_id))
+
+    def list(self, org_id: str) -> tuple[models.Subscription, ...]:
+        """Return all subscriptions of an organisation, the newest first."""
+        return (self._send(operations.ListSubscriptions, org_id=org_id)).items
+
+    def update(
+        self,
+        subscription_id: str,
+        *,
+        plan: models.SubscriptionPlan | None = None,
+        monthly_price: Amount | None = None,
+        billing_cycle: models.BillingCycle | None = None,
+        status: str | None = None,
+    ) -> models.Subscription:
+        """Change plan, price, cycle or status (active, paused, past_due)."""
+        return self._send(
+            operations.UpdateSubscription,
+            subscription_id=str(subscription_id),
+            subscription_plan=plan,
+            monthly_price=monthly_price,
+            billing_cycle=billing_cycle,
+            status=status,
+        )
+
+    def upgrade(self, subscription_id: str, new_plan: models.SubscriptionPlan) -> models.Subscription:
+        """Move to another plan at its own price."""
+        return self._send(
+            operations.UpgradeSubscription, subscription_id=str(subscription_id), new_plan=new_plan
+        )
+
+    def cancel(self, subscription_id: str, *, at_period_end: bool = False) -> models.Subscription:
+        """Cancel at once, or when the period ends; raises `ConflictError` if it is canceled already."""
+        return self._send(
+            operations.CancelSubscription, subscription_id=str(subscription_id), at_period_end=at_period_end
+        )
+
+
+class Credits(Resource):
+    """Pools, allocations, usage and charges. Amounts are credits."""
+
+    def pool(self, org_id: str) -> models.CreditPool:
+        """Look at an organisation's pool."""
+        return self._send(operations.GetPool, org_id=org_id)
+
+    def add(
+        self,
+        org_id: str,
+        credits: Amount,
+        *,
+        purchase_amount: Amount | None = None,
+        request_id: str | None = None,
+    ) -> models.PoolChange:
+        """Add credits to a pool, bought for `purchase_amount` USD or granted."""
+        return self._send(
+            operations.AddCredits,
+            org_id=org_id,
+            credits=credits,
+            purchase_amount=purchase_amount,
+            request_id=request_id,
+        )
+
+    def allocate(
+        self,
+        org_id: str,
+        user_id: str,
+        credits: Amount,
+        *,
+        reset_period: models.ResetPeriod | None = None,
+        notes: str | None = None,
+        request_id: str | None = None,
+    ) -> models.AllocationChange:
+        """Give a member a share of the pool; raises `InsufficientCreditsError`, `NotAMemberError`."""
+        return self._send(
+            operations.Allocate,
+            org_id=org_id,
+            user_id=user_id,
+            allocated_credits=credits,
+            reset_period=reset_period,
+            notes=notes,
+            request_id=request_id,
+        )
+
+    def allocations(self, org_id: str) -> Iterator[models.Allocation]:
+        """Iterate over an organisation's allocations by user id, page after page."""
+        cursor: str | None = None
+        while True:
+            page = self._send(operations.ListAllocations, org_id=org_id, cursor=cursor)
+            for allocation in page.items:
+                yield allocation
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def of_user(self, user_id: str) -> models.UserCredits:
+        """Look at a user's standing in all their organisations."""
+        return self._send(operations.GetUserCredits, user_id=user_id)
+
+    def usage(self, org_id: str, *, days: int = 30) -> models.Usage:
+        """Sum an organisation's usage of the last days."""
+        return self._send(operations.GetUsage, org_id=org_id, days=days)
+
+    def charges(
+        self,
+        org_id: str,
+        *,
+        user_id: str | None = None,
+        service_type: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Iterator[models.Charge]:
+        """Iterate over an organisation's charges and refunds, newest first, page after page."""
+        cursor: str | None = None
+        while True:
+            page = self._send(
+                operations.ListCharges,
+                org_id=org_id,
+                user_id=user_id,
+                service_type=service_type,
+                since=since,
+                until=until,
+                cursor=cursor,
+            )
+            for charge in page.items:
+                yield charge
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+
+class BillingScreens(Resource):
+    """The three billing screens' data, and the history."""
+
+    def of_user(self, user_id: str | None = None) -> models.UserBilling:
+        """Look at the user's own screen; without a user, that of whoever is calling."""
+        return self._send(operations.GetUserBilling, user_id=user_id)
+
+    def of_organization(self, org_id: str) -> models.OrganizationBilling:
+        """Look at the screen of an organisation's administrator."""
+        return self._send(operations.GetOrganizationBilling, org_id=org_id)
+
+    def of_system(self) -> models.SystemBilling:
+        """Look at the screen of the system administrator."""
+        return self._send(operations.GetSystemBilling)
+
+    def history(self, org_id: str, *, event_type: str | None = None) -> Iterator[models.BillingEvent]:
+        """Iterate over an organisation's billing events, newest first, page after page."""
+        cursor: str | None = None
+        while True:
+            page = self._send(
+                operations.ListBillingHistory, org_id=org_id, event_type=event_type, cursor=cursor
+            )
+            for event in page.items:
+                yield event
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+
+class Organizations(Resource):
+    """Organisations and their members."""
+
+    def list(self, *, user_id: str | None = None) -> Iterator[models.Organization]:
+        """Iterate over the caller's organisations; an administrator's are all, or those of `user_id`."""
+        cursor: str | None = None
+        while True:
+            page = self._send(operations.ListOrganizations, user_id=user_id, cursor=cursor)
+            for organization in page.items:
+                yield organization
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def members(self, org_id: str) -> Iterator[models.Member]:
+        """Iterate over an organisation's members by user id, page after page."""
+        cursor: str | None = None
+        while True:
+            page = self._send(operations.ListMembers, org_id=org_id, cursor=cursor)
+            for member in page.items:
+                yield member
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def add_member(
+        self, org_id: str, user_id: str, *, role: models.Role = "member", is_default: bool = False
+    ) -> models.Member:
+        """Make a user a member, or give a member another role; raises `ConflictError` if no seat is left."""
+        return self._send(
+            operations.AddMember, org_id=org_id, user_id=user_id, role=role, is_default=is_default
+        )

@@ -1,0 +1,146 @@
+"""The server, assembled."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
+
+from sqlalchemy import URL, make_url
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from credit_sdk.backends.sql import AsyncSqlBackend
+from credit_sdk.errors import CreditError, NotFoundError
+from reference_server.access import Ledger
+from reference_server.api import Api
+from reference_server.auth import Authenticator
+from reference_server.encoding import problem_response
+from reference_server.health import Readiness, healthz
+from reference_server.limits import Limiter
+from reference_server.middleware import Envelope, Gate, Traffic
+from reference_server.oidc.access import ProviderTokens
+from reference_server.oidc.provider import Provider
+from reference_server.oidc.routes import LogIns
+from reference_server.origins import CrossOrigin
+from reference_server.problems import InternalError, WrongMethodError
+from reference_server.reference import docs, openapi_json
+from reference_server.refusals import ExplainingLedger
+from reference_server.settings import Settings
+from reference_server.sweeping import sweeping
+
+logger = logging.getLogger(__name__)
+
+
+class Below(BaseRoute):
+    """Everything below a path, whatever it is called: an application that knows its own addresses."""
+
+    def __init__(self, path: str, app: ASGIApp) -> None:
+        self.path = path
+        self.app = app
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Return whether the application answers a request."""
+        below = scope["type"] == "http" and f"{scope['path']}/".startswith(f"{self.path}/")
+        return (Match.FULL if below else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        await self.app(scope, receive, send)
+
+
+def create_app(settings: Settings) -> Starlette:
+    """Return the server's application. It starts, and says what is missing, without a database too."""
+    backend = AsyncSqlBackend(_acting_as(settings.database_role, settings.database_url))
+    people = _people(settings, backend)
+    traffic = Traffic()
+    app = Starlette(
+        routes=_routes(settings, backend, people),
+        middleware=[
+            Middleware(Envelope),
+            Middleware(CrossOrigin, settings.cors_origins),
+            Middleware(Gate, traffic),
+        ],
+        exception_handlers={HTTPException: _refuse, CreditError: _explain},
+        lifespan=_lifespan(settings, backend, people),
+    )
+    app.router.redirect_slashes = False
+    app.state.traffic = traffic
+    return app
+
+
+def app_from_environment() -> Starlette:
+    """Return the application of a worker process, set up by its environment."""
+    return create_app(Settings.of())
+
+
+def _acting_as(role: str, database_url: str) -> URL:
+    """Return the URL with a session that starts in the role: the owner's rights are left behind."""
+    url = make_url(database_url)
+    if not role:
+        return url
+    options = " ".join([*filter(None, [str(url.query.get("options", ""))]), f"-c role={role}"])
+    return url.update_query_dict({"options": options})
+
+
+def _people(settings: Settings, backend: AsyncSqlBackend) -> ProviderTokens | None:
+    if settings.oidc_issuer is None:
+        return None
+    provider = Provider(settings.oidc_issuer, settings, f"{settings.base_url}/auth/callback")
+    return ProviderTokens(provider, backend, settings.oidc_system_admin_role)
+
+
+def _routes(settings: Settings, backend: AsyncSqlBackend, people: ProviderTokens | None) -> list[BaseRoute]:
+    ledger: Ledger = backend
+    if settings.top_up_url:
+        ledger = ExplainingLedger(backend, settings.top_up_url)
+    limiter = Limiter(settings)
+    api = Api(settings, ledger, Authenticator(backend, settings.key_cache_seconds, people), limiter)
+    return [
+        Route("/healthz", healthz),
+        Route("/readyz", Readiness(backend).readyz),
+        Route("/openapi.json", openapi_json),
+        Route("/docs", docs),
+        *LogIns(settings, backend, limiter, people).routes(),
+        Below("/api", api),
+    ]
+
+
+def _lifespan(
+    settings: Settings, backend: AsyncSqlBackend, people: ProviderTokens | None
+) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        try:
+            async with sweeping(backend, settings.sweep_seconds):
+                yield
+        finally:
+            if people:
+                await people.provider.close()
+            await backend.close()
+
+    return lifespan
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    """Answer for addresses outside of /api, which Starlette looks up."""
+    headers = error.headers if isinstance(error, HTTPException) and error.headers else {}
+    allowed = headers.get("Allow")
+    problem = WrongMethodError(tuple(sorted(allowed.split(", ")))) if allowed else _unknown()
+    return problem_response(problem, request.state.request_id)
+
+
+def _unknown() -> CreditError:
+    return NotFoundError("There is no such address.")
+
+
+async def _explain(request: Request, error: Exception) -> Response:
+    """Answer for what handlers outside of /api raise."""
+    known = error if isinstance(error, CreditError) else InternalError()
+    if known.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.warning("request %s: %s", request.state.request_id, known)
+    return problem_response(known, request.state.request_id)

@@ -1,0 +1,107 @@
+"""Finding out who is calling, in at most one round trip to the database.
+
+Credentials are 256 random bits; the database keeps only their SHA-256 and finds it by index, so
+that neither a copy of the tables nor the time of an answer helps to guess one. API keys are
+believed for a few seconds without asking again (`Settings.key_cache_seconds`); sessions never.
+"""
+
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any, Literal, Protocol
+
+from starlette.requests import Request
+
+from credit_sdk.backends.sql import AsyncSqlBackend
+from credit_sdk.errors import InvalidTokenError, NotAuthenticatedError, TokenExpiredError
+from credit_sdk.wire import API_KEY_HEADER, SESSION_COOKIE
+from reference_server.callers import ApiKey, Caller, Session
+from reference_server.identities import find_caller
+from reference_server.remembering import Remembered
+
+LONGEST_TOKEN = 8_192
+"""An access token of an identity provider carries its user's roles; our own are short."""
+_JWT_DOTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What a request says to prove who sent it, and where it says so."""
+
+    token: str
+    place: Literal["bearer", "key", "cookie"]
+
+
+def credential_of(request: Request) -> Credential:
+    """Return the request's credential; what is said explicitly goes before the cookie.
+
+    Raises `NotAuthenticatedError` when there is none, `InvalidTokenError` when there are several.
+    """
+    explicit = [_bearer(value) for value in request.headers.getlist("authorization")]
+    explicit += [Credential(value.strip(), "key") for value in request.headers.getlist(API_KEY_HEADER)]
+    cookie = request.cookies.get(SESSION_COOKIE)
+    if not explicit and not cookie:
+        raise NotAuthenticatedError
+    credential = explicit[0] if explicit else Credential(cookie or "", "cookie")
+    if len(explicit) > 1 or not 0 < len(credential.token) <= LONGEST_TOKEN or not credential.token.isascii():
+        raise InvalidTokenError
+    return credential
+
+
+def _bearer(value: str) -> Credential:
+    scheme, _, token = value.strip().partition(" ")
+    if scheme.lower() != "bearer":
+        raise InvalidTokenError("The Authorization header must be a bearer token.")
+    return Credential(token.strip(), "bearer")
+
+
+class AccessTokens(Protocol):
+    """What reads the access tokens of an identity provider."""
+
+    async def session_of(self, token: str) -> Session:
+        """Return whose token it is; raise what `Authenticator.caller_of` raises."""
+        ...
+
+
+@dataclass(slots=True)
+class Authenticator:
+    """Knows the callers behind credentials."""
+
+    backend: AsyncSqlBackend
+    key_cache_seconds: float
+    provider: AccessTokens | None = None
+    """Knows the access tokens of an identity provider, if one is configured."""
+    _keys: Remembered[ApiKey] = field(default_factory=Remembered)
+
+    async def caller_of(self, credential: Credential) -> Caller:
+        """Return who sent the credential.
+
+        Raises `InvalidTokenError` (unknown, revoked, in the wrong place), `TokenExpiredError`, or
+        `UnavailableError` when the database does not answer.
+        """
+        if self.provider and credential.place == "bearer" and credential.token.count(".") == _JWT_DOTS:
+            return await self.provider.session_of(credential.token)
+        digest = sha256(credential.token.encode()).digest()
+        caller = self._keys.get(digest) or _caller(await find_caller(self.backend, digest))
+        if isinstance(caller, ApiKey):
+            if credential.place == "cookie":
+                raise InvalidTokenError
+            self._keys.keep(digest, caller, self.key_cache_seconds)
+            return caller
+        if credential.place == "key":
+            raise InvalidTokenError
+        return replace(caller, from_cookie=credential.place == "cookie")
+
+
+def _caller(found: dict[str, Any] | None) -> Caller:
+    if found is None:
+        raise InvalidTokenError
+    if found["expired"]:
+        raise TokenExpiredError
+    if found["kind"] == "session":
+        return Session(found["user_id"], is_system_admin=found["is_system_admin"], roles=found["roles"])
+    return ApiKey(
+        found["key_id"],
+        scopes=frozenset(found["scopes"]),
+        org_id=found["org_id"],
+        requests_per_minute=found["requests_per_minute"],
+    )

@@ -1,0 +1,130 @@
+"""The commands that this package adds to `credits`: serve, migrate, token."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from credit_sdk.errors import ConfigurationError
+
+DatabaseUrl = Annotated[
+    str | None, typer.Option("--database-url", help="A postgresql:// URL; else DATABASE_URL.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(serve)
+    app.command("migrate")(migrate_database)
+    token = typer.Typer(help="Make sessions and API keys, on the database.", no_args_is_help=True)
+    token.command("create-session")(create_session)
+    token.command("create-key")(create_key)
+    app.add_typer(token, name="token")
+
+
+def serve(
+    *,
+    database_url: Annotated[
+        str | None,
+        typer.Option(help="A postgresql:// URL; else DATABASE_URL, else an embedded PostgreSQL."),
+    ] = None,
+    data_directory: Annotated[
+        Path, typer.Option(help="Where the embedded PostgreSQL keeps its data.", envvar="CREDITS_DATA_DIR")
+    ] = Path(".data/credits"),
+    host: Annotated[str | None, typer.Option(help="Where to listen; 127.0.0.1 by default.")] = None,
+    port: Annotated[int | None, typer.Option(help="0 takes any free one; 8080 by default.")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="How many processes.")] = 1,
+    demo: Annotated[bool, typer.Option("--demo", help="Load the demonstration data.")] = False,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="Write addresses and credentials there as JSON once it answers.")
+    ] = None,
+) -> None:
+    """Run the server: migrate, listen, and stop cleanly at SIGTERM or Ctrl+C."""
+    with _one_line_errors():
+        from reference_server import serving  # noqa: PLC0415 - the other commands need no server
+
+        given = {"database_url": database_url, "host": host, "port": port}
+        settings = {name: value for name, value in given.items() if value is not None}
+        serving.serve(serving.Serving(data_directory, settings, workers, demo, ready_file))
+
+
+def migrate_database(
+    database_url: DatabaseUrl = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be applied.")] = False,
+) -> None:
+    """Bring a database to this version's schema."""
+    with _one_line_errors():
+        from reference_server.migrate import migrate  # noqa: PLC0415
+
+        report = migrate(_database_url(database_url), dry_run=dry_run)
+    done = [*report.applied, *(["functions and views"] if report.repeatable_applied else [])]
+    verb = "Would apply" if dry_run else "Applied"
+    typer.echo(
+        f"{verb} {', '.join(done)}." if done else f"Nothing to do: the schema is at version {report.version}."
+    )
+
+
+def create_session(
+    user: Annotated[str, typer.Option(help="The user's id.")],
+    system_admin: Annotated[bool, typer.Option("--system-admin", help="May do everything.")] = False,
+    ttl: Annotated[int, typer.Option(min=1, help="Seconds until it expires.")] = 86_400,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Open a session and print its token, once."""
+    with _one_line_errors():
+        import psycopg  # noqa: PLC0415
+
+        from reference_server.credentials import open_session  # noqa: PLC0415
+
+        with psycopg.connect(_database_url(database_url)) as connection:
+            lifetime = timedelta(seconds=ttl)
+            token = open_session(connection, user, is_system_admin=system_admin, ttl=lifetime)
+    typer.echo(token)
+
+
+def create_key(
+    name: Annotated[str, typer.Option(help="What the key is for.")],
+    scope: Annotated[list[str], typer.Option(help="What it may do; give it several times for more.")],
+    org: Annotated[str | None, typer.Option(help="The only organisation; else all.")] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="A limit; else none.")] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Create an API key and print it, once."""
+    from reference_server.callers import SCOPES  # noqa: PLC0415
+
+    unknown = set(scope).difference(SCOPES)
+    if unknown:
+        raise typer.BadParameter(f"{min(unknown)!r} is not one of {', '.join(SCOPES)}.", param_hint="--scope")
+    with _one_line_errors():
+        import psycopg  # noqa: PLC0415
+
+        from reference_server.credentials import create_api_key  # noqa: PLC0415
+
+        with psycopg.connect(_database_url(database_url)) as connection:
+            key = create_api_key(connection, name, scope, org_id=org, requests_per_minute=requests_per_minute)
+    typer.echo(key)
+
+
+def _database_url(given: str | None) -> str:
+    url = given or os.environ.get("DATABASE_URL")
+    if not url:
+        raise ConfigurationError("Give --database-url, or DATABASE_URL.")
+    return url
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Turn what may go wrong outside of this program into one line on standard error."""
+    import psycopg  # noqa: PLC0415
+
+    from reference_server.embedded import EmbeddedPostgresError  # noqa: PLC0415
+    from reference_server.migrate import MigrationError  # noqa: PLC0415
+
+    try:
+        yield
+    except (EmbeddedPostgresError, MigrationError, OSError, psycopg.Error) as error:
+        raise ConfigurationError(str(error).strip().partition("\n")[0]) from None

@@ -1,0 +1,142 @@
+"""The demonstration data of SPEC section 9: fixed ids, fresh secrets, loaded as often as one likes."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from credit_sdk.backends.sql import SqlBackend
+from credit_sdk.models import Role
+from credit_sdk.operations import AddCredits, Allocate
+from reference_server.callers import CONSUME, READ
+from reference_server.credentials import Connection, create_api_key, open_session
+from reference_server.passwords import hash_password
+
+ADMIN = "2d30c892-5140-48e9-87fa-899cbeb6c2fb"
+LOOPNET_1 = "7b1f6c1e-52a4-4d0f-9c3e-0c5a4e1d0001"
+LOOPNET_2 = "7b1f6c1e-52a4-4d0f-9c3e-0c5a4e1d0002"
+SYSTEM_ADMIN = "7b1f6c1e-52a4-4d0f-9c3e-0c5a4e1d0009"
+CUSTOMER = "123"
+SERVICE_KEY_ID = UUID("7b1f6c1e-52a4-4d0f-9c3e-0c5a4e1d00aa")
+LLM_ORG = "test-org-llm-001"
+LOOPNET_ORG = "test-loopnet"
+
+
+@dataclass(frozen=True, slots=True)
+class _User:
+    email: str
+    name: str
+    user_type: str = "customer"
+    id: int | None = None
+    password: str | None = None
+    credits: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Organization:
+    name: str
+    display_name: str
+    slug: str
+    members: dict[str, Role]
+    credits: Decimal = Decimal(10_000)
+    allocations: dict[str, Decimal] = field(default_factory=dict)
+
+
+_USERS: dict[str, _User] = {
+    ADMIN: _User("admin@example.com", "Ada Admin"),
+    LOOPNET_1: _User("loopnet-test-1@example.com", "LoopNet Test 1"),
+    LOOPNET_2: _User("loopnet-test-2@example.com", "LoopNet Test 2"),
+    SYSTEM_ADMIN: _User("sysadmin@example.com", "System Administrator", user_type="admin"),
+    CUSTOMER: _User("user@example.com", "Example User", id=123, password="password123", credits=Decimal(100)),  # noqa: S106 - SPEC 9
+}
+_ORGANIZATIONS: dict[str, _Organization] = {
+    LLM_ORG: _Organization(
+        name="LLM Test Organization",
+        display_name="LLM Test Organization",
+        slug="llm-test-org",
+        members={ADMIN: "owner", LOOPNET_1: "member"},
+        allocations={ADMIN: Decimal(5_000)},
+    ),
+    LOOPNET_ORG: _Organization(
+        name="test-loopnet",
+        display_name="LoopNet Test Organization",
+        slug="test-loopnet",
+        members={LOOPNET_1: "member", LOOPNET_2: "member"},
+        allocations={LOOPNET_1: Decimal(1_000), LOOPNET_2: Decimal(500)},
+    ),
+}
+_DEFAULT_ORGANIZATIONS = {ADMIN: LLM_ORG, LOOPNET_1: LOOPNET_ORG, LOOPNET_2: LOOPNET_ORG}
+
+
+def load_demo(database_url: str) -> dict[str, Any]:
+    """Load what of the data is missing and return fresh `credentials`. The URL is the owner's."""
+    with psycopg.connect(database_url) as connection:
+        for subject, user in _USERS.items():
+            _load_user(connection, subject, user)
+        for org_id, organization in _ORGANIZATIONS.items():
+            _load_organization(connection, org_id, organization)
+        credentials = _issue(connection)
+    _load_credits(database_url)
+    return credentials
+
+
+def _load_user(connection: Connection, subject: str, user: _User) -> None:
+    password_hash = hash_password(user.password) if user.password else None
+    connection.execute(
+        "INSERT INTO users (id, subject, email, name, user_type, password_hash, credits) VALUES"
+        " (COALESCE(%s, nextval(pg_get_serial_sequence('users', 'id'))), %s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT DO NOTHING",
+        [user.id, subject, user.email, user.name, user.user_type, password_hash, user.credits],
+    )
+
+
+def _load_organization(connection: Connection, org_id: str, organization: _Organization) -> None:
+    connection.execute(
+        "INSERT INTO organizations (id, name, display_name, slug, plan_tier)"
+        " VALUES (%s, %s, %s, %s, 'platform') ON CONFLICT DO NOTHING",
+        [org_id, organization.name, organization.display_name, organization.slug],
+    )
+    connection.execute(
+        "INSERT INTO organization_subscriptions (org_id, subscription_plan, monthly_price)"
+        " VALUES (%s, 'platform', 50) ON CONFLICT DO NOTHING",
+        [org_id],
+    )
+    for user_id, role in organization.members.items():
+        connection.execute(
+            "INSERT INTO organization_members (org_id, user_id, role, is_default) VALUES (%s, %s, %s, %s)"
+            " ON CONFLICT DO NOTHING",
+            [org_id, user_id, role, _DEFAULT_ORGANIZATIONS[user_id] == org_id],
+        )
+
+
+def _load_credits(database_url: str) -> None:
+    """Grant and allocate under fixed request ids, which do it once."""
+    backend = SqlBackend(database_url, pool_size=1)
+    try:
+        for org_id, organization in _ORGANIZATIONS.items():
+            backend.execute(
+                AddCredits(org_id=org_id, credits=organization.credits, request_id=f"demo:{org_id}:pool")
+            )
+            for user_id, credits in organization.allocations.items():
+                backend.execute(
+                    Allocate(
+                        org_id=org_id,
+                        user_id=user_id,
+                        allocated_credits=credits,
+                        allocated_by=SYSTEM_ADMIN,
+                        request_id=f"demo:{org_id}:{user_id}",
+                    )
+                )
+    finally:
+        backend.close()
+
+
+def _issue(connection: Connection) -> dict[str, Any]:
+    return {
+        "sessions": {user.email: open_session(connection, subject) for subject, user in _USERS.items()},
+        "service_api_key": create_api_key(connection, "demo service", [CONSUME, READ], key_id=SERVICE_KEY_ID),
+        "apps": {},
+        "user_ids": {user.email: subject for subject, user in _USERS.items()},
+    }

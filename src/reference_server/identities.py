@@ -1,0 +1,57 @@
+"""What the database knows of users and sessions: the functions of its schema `identity`.
+
+The server's role can call these and cannot write the tables behind them.
+"""
+
+import secrets
+from typing import Any
+
+import sqlalchemy.exc
+
+from credit_sdk.backends.sql import AsyncSqlBackend
+from credit_sdk.errors import UnavailableError
+from reference_server.credentials import SESSION_PREFIX, SESSION_TTL, digest
+
+_FIND_CALLER = "SELECT identity.find_caller(%s)"
+_RECOGNISE = "SELECT identity.recognise(%s, %s, %s)"
+_OPEN_SESSION = "SELECT identity.open_session(%s, %s, %s, %s)"
+_CLOSE_SESSION = "SELECT identity.close_session(%s)"
+
+Found = dict[str, Any] | None
+
+
+async def find_caller(backend: AsyncSqlBackend, token_digest: bytes) -> Found:
+    """Return whose session or API key it is; None when it is not known."""
+    found: Found = await _ask(backend, _FIND_CALLER, token_digest)
+    return found
+
+
+async def recognise(backend: AsyncSqlBackend, subject: str, email: str | None, name: str | None) -> Found:
+    """Return who the identity provider's subject is here; None for someone who was switched off."""
+    found: Found = await _ask(backend, _RECOGNISE, subject, email, name)
+    return found
+
+
+async def open_session(backend: AsyncSqlBackend, user_id: str, *, is_system_admin: bool) -> str:
+    """Open a session of a user and return its token."""
+    token = SESSION_PREFIX + secrets.token_urlsafe(32)
+    seconds = int(SESSION_TTL.total_seconds())
+    await _ask(backend, _OPEN_SESSION, digest(token), user_id, is_system_admin, seconds)
+    return token
+
+
+async def close_session(backend: AsyncSqlBackend, token: str) -> None:
+    """End the session of a token, if it is one's."""
+    await _ask(backend, _CLOSE_SESSION, digest(token))
+
+
+async def _ask(backend: AsyncSqlBackend, statement: str, *parameters: object) -> Any:
+    """Return the value of a statement that commits by itself, in one round trip."""
+    try:
+        async with backend.engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            result = await connection.exec_driver_sql(statement, parameters)
+            return result.scalar_one()
+    except (sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+        reason = type(getattr(error, "orig", error)).__name__
+        raise UnavailableError(f"The caller cannot be looked up ({reason}).") from error

@@ -1,0 +1,144 @@
+"""The table of addresses: which operation, who may, how it is limited, how large its body may be."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import unquote
+
+from credit_sdk import operations
+from credit_sdk.operations import Operation
+from credit_sdk.wire import ADDRESSES, Address
+from reference_server import access, administration
+from reference_server.access import Rule
+
+LARGEST_BODY = 64 * 1024
+LARGEST_BATCH_BODY = 2 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which terms an operation is offered. `charging` operations do not limit keys by default."""
+
+    rule: Rule
+    charging: bool = False
+    largest_body: int = LARGEST_BODY
+    in_query: bool = False
+    """Whether the fields of a body may stand in the query instead, as the documents do for `add`."""
+    reserved: frozenset[str] = frozenset()
+    """Fields that the server fills in, so that no request may."""
+
+
+TERMS: Mapping[type[Operation[Any]], Terms] = {
+    operations.CheckCredits: Terms(access.spends, charging=True),
+    operations.Deduct: Terms(access.spends, charging=True),
+    operations.DeductBatch: Terms(access.spends_many, charging=True, largest_body=LARGEST_BATCH_BODY),
+    operations.PlaceHold: Terms(access.spends, charging=True),
+    operations.GetHold: Terms(access.sees_hold, charging=True),
+    operations.CaptureHold: Terms(access.uses_hold, charging=True),
+    operations.VoidHold: Terms(access.uses_hold, charging=True),
+    operations.Refund: Terms(access.refunds, charging=True),
+    operations.GetUserCredits: Terms(access.reads_user),
+    operations.GetPool: Terms(access.reads_organization),
+    operations.AddCredits: Terms(access.manages_organization, in_query=True),
+    operations.Allocate: Terms(access.allocates),
+    operations.ListAllocations: Terms(access.reads_organization),
+    operations.GetUsage: Terms(access.reads_organization),
+    operations.ListCharges: Terms(access.reads_organization),
+    operations.GetUserBilling: Terms(access.reads_billing, reserved=frozenset({"session_digest"})),
+    operations.GetOrganizationBilling: Terms(access.manages_organization),
+    operations.GetSystemBilling: Terms(administration.administers_system),
+    operations.ListBillingHistory: Terms(access.manages_organization),
+    operations.CreateSubscription: Terms(access.manages_organization),
+    operations.ListSubscriptions: Terms(access.reads_organization),
+    operations.GetSubscription: Terms(administration.reads_subscription),
+    operations.UpdateSubscription: Terms(administration.manages_subscription),
+    operations.UpgradeSubscription: Terms(administration.manages_subscription, in_query=True),
+    operations.CancelSubscription: Terms(administration.manages_subscription),
+    operations.ListOrganizations: Terms(administration.lists_organizations),
+    operations.ListMembers: Terms(access.reads_organization),
+    operations.AddMember: Terms(access.manages_organization),
+}
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of one path."""
+
+    address: Address
+    terms: Terms
+
+    @cached_property
+    def needs_body(self) -> bool:
+        """Whether some field must come with the body."""
+        fields = self.address.operation.model_fields.items()
+        return any(field.is_required() and name not in self.address.path_fields for name, field in fields)
+
+    @property
+    def takes_query(self) -> bool:
+        """Whether fields may stand in the query."""
+        return self.terms.in_query or not self.address.has_body
+
+    @cached_property
+    def integers(self) -> frozenset[str]:
+        """The fields that are whole numbers."""
+        fields = self.address.operation.model_fields.items()
+        return frozenset(name for name, field in fields if field.annotation is int)
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One path and what answers there, by method."""
+
+    path: str
+    routes: Mapping[str, Route]
+
+    @cached_property
+    def segments(self) -> tuple[str, ...]:
+        """The path's segments; those in braces stand for fields."""
+        return tuple(self.path.split("/"))
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that the path knows."""
+        return tuple(sorted({*self.routes, "OPTIONS"} | ({"HEAD"} if "GET" in self.routes else set())))
+
+    def route(self, method: str) -> Route | None:
+        """Return what answers the method; HEAD is GET without the body."""
+        return self.routes.get("GET" if method == "HEAD" else method)
+
+    def fits(self, segments: Sequence[str]) -> bool:
+        """Whether a request's path is this one."""
+        return len(segments) == len(self.segments) and all(
+            bool(segment) if template.startswith("{") else segment == template
+            for template, segment in zip(self.segments, segments, strict=True)
+        )
+
+    def fields(self, segments: Sequence[str]) -> dict[str, str]:
+        """Return the operation's fields in a request's path."""
+        return {
+            template[1:-1]: unquote(segment)
+            for template, segment in zip(self.segments, segments, strict=True)
+            if template.startswith("{")
+        }
+
+
+ROUTES: tuple[Route, ...] = tuple(
+    Route(address, TERMS[address.operation]) for address in ADDRESSES if address.operation in TERMS
+)
+"""What is served. An address for which no terms are set is not: nobody could say who may use it."""
+
+RESOURCES: tuple[Resource, ...] = tuple(
+    Resource(path, {route.address.method: route for route in ROUTES if route.address.path == path})
+    for path in dict.fromkeys(route.address.path for route in ROUTES)
+)
+
+
+def find(raw_path: bytes) -> tuple[Resource, dict[str, str]] | None:
+    """Return what lives at a path that is still percent-encoded, and the fields in it.
+
+    The first fitting path of the table decides: `credits/deduct` is never an organisation's pool.
+    """
+    segments = raw_path.decode("latin-1").split("/")
+    resource = next((resource for resource in RESOURCES if resource.fits(segments)), None)
+    return (resource, resource.fields(segments)) if resource else None

@@ -1,0 +1,118 @@
+"""How a server is set up: one frozen value, read from the environment and from arguments."""
+
+import os
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
+
+from credit_sdk.errors import ConfigurationError
+from reference_server.oidc.settings import IdentitySettings
+
+Network = IPv4Network | IPv6Network
+
+
+def _listed(value: object) -> object:
+    """Split what the environment gives as `a, b`."""
+    return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+
+def _origin(value: str) -> str:
+    """Check an origin as browsers send it: scheme, host and port, nothing else, never `null`."""
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "*" in value or "@" in value:
+        raise ValueError(f"{value!r} is not an origin such as https://app.example")
+    if value != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError(f"{value!r} must be scheme, host and port only")
+    return value.lower()
+
+
+def _network(value: object) -> object:
+    return ip_network(value) if isinstance(value, str) else value
+
+
+def _postgresql(url: str) -> str:
+    if urlsplit(url).scheme.partition("+")[0] not in {"postgresql", "postgres"}:
+        raise ValueError("must be a postgresql:// address")
+    return url
+
+
+def _template(url: str) -> str:
+    if urlsplit(url).scheme not in {"http", "https"} or url.replace("{org_id}", "").count("{"):
+        raise ValueError("must be an http(s) address; {org_id} stands for the organisation")
+    return url
+
+
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_listed)]
+Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], BeforeValidator(_listed)]
+PerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
+Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+
+
+class Settings(IdentitySettings):
+    """What a server needs to know. The variable of a field is its name in capitals after `CREDITS_`.
+
+    What begins with `OIDC_` and `DATABASE_URL` have no such prefix: others use these names, too.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    database_url: Annotated[str, AfterValidator(_postgresql), Field(repr=False)]
+    """The PostgreSQL of the ledger. Its variable is `DATABASE_URL`."""
+    database_role: Annotated[str, Field(pattern="^([a-z_][a-z0-9_]*)?$")] = "credits_app"
+    """The role that the server acts as; empty to stay who the URL says."""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    cors_origins: Origins = ()
+    trusted_proxies: Networks = ()
+    """Whose `X-Forwarded-For` is believed."""
+    unsafe_per_minute: PerMinute = 20
+    safe_per_minute: PerMinute = 100
+    refused_per_minute: PerMinute = 300
+    """How many requests without a valid credential one client address may send."""
+    top_up_url: Annotated[str, AfterValidator(_template)] | None = None
+    """Where a refused caller is sent to buy credits, with `{org_id}` for the organisation."""
+    body_seconds: Annotated[Seconds, Field(gt=0)] = 10
+    key_cache_seconds: Annotated[Seconds, Field(le=60)] = 5
+    """How long an API key is believed without asking again: a revoked key works at most that long."""
+    sweep_seconds: Annotated[Seconds, Field(gt=0)] = 5
+    """How often overdue holds are given back."""
+    drain_seconds: Annotated[Seconds, Field(ge=1)] = 30
+    """How long a stopping server waits for what is in flight."""
+
+    @property
+    def base_url(self) -> str:
+        """Where browsers reach this server, without a slash at the end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str] = os.environ, **arguments: Any) -> Self:
+        """Read the environment; arguments that are not None go first. Raises `ConfigurationError`."""
+        given = {
+            name: environment[variable(name)] for name in cls.model_fields if variable(name) in environment
+        }
+        try:
+            return cls(**given | {name: value for name, value in arguments.items() if value is not None})
+        except ValidationError as error:
+            raise ConfigurationError(_complaint(error)) from None
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables from which another process reads these settings."""
+        return {
+            variable(name): ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            for name, value in self
+            if value is not None
+        }
+
+
+def variable(field: str) -> str:
+    """Return the environment variable of a field."""
+    bare = field == "database_url" or field.startswith("oidc_")
+    return field.upper() if bare else f"CREDITS_{field.upper()}"
+
+
+def _complaint(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{variable(str(first['loc'][0]))}: {first['msg'].removeprefix('Value error, ')}"

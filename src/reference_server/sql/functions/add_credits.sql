@@ -1,0 +1,83 @@
+-- Invariant: a pool holds the sum of its history, and a request id adds to it once.
+-- The pool's lock is taken first: it puts all grants and allocations of the organisation in line, so that
+-- what is read under it about request ids and balances stays true.
+CREATE OR REPLACE FUNCTION ledger.add_credits(
+  org_id TEXT, credits BIGINT, purchase_amount NUMERIC DEFAULT 0, request_id TEXT DEFAULT NULL
+) RETURNS ledger.pool_change
+LANGUAGE plpgsql
+VOLATILE
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+  _request_id CONSTANT TEXT := coalesce(add_credits.request_id, ledger.new_request_id());
+  _amount CONSTANT NUMERIC := coalesce(add_credits.purchase_amount, 0);
+  _now TIMESTAMPTZ;
+  _pool credit_pools;
+  _event org_billing_history;
+  _available BIGINT;
+BEGIN
+  IF ledger.is_amount(add_credits.credits) IS NOT TRUE THEN
+    PERFORM ledger.refuse(ledger.amount_problem(add_credits.credits));
+  ELSIF _amount NOT BETWEEN 0 AND 1000000000000 OR _amount <> round(_amount, 2) THEN
+    PERFORM ledger.refuse(ledger.problem(
+      'validation_failed', 'purchase_amount must be a sum of money in USD that is not negative.'
+    ));
+  END IF;
+  PERFORM ledger.require_open_organization(add_credits.org_id);
+
+  INSERT INTO credit_pools (org_id) VALUES (add_credits.org_id) ON CONFLICT (org_id) DO NOTHING;
+  SELECT pool.* INTO _pool
+  FROM credit_pools AS pool
+  WHERE pool.org_id = add_credits.org_id
+  FOR NO KEY UPDATE;
+
+  SELECT event.* INTO _event
+  FROM org_billing_history AS event
+  WHERE event.org_id = add_credits.org_id AND event.request_id = _request_id;
+  IF FOUND THEN
+    RETURN ledger.replayed_addition(_event, add_credits.credits, _amount);
+  ELSIF _pool.total_credits + add_credits.credits > 1000000000000000 THEN
+    PERFORM ledger.refuse(ledger.problem('invalid_amount', format(
+      'A pool holds at most 1,000,000,000,000 credits; that of organisation %s has %s.',
+      add_credits.org_id, ledger.format_credits(_pool.total_credits)
+    )));
+  END IF;
+
+  _now := ledger.now();
+  UPDATE credit_pools AS pool
+  SET
+    total_credits = pool.total_credits + add_credits.credits,
+    lifetime_purchased_credits = pool.lifetime_purchased_credits
+    + CASE WHEN _amount > 0 THEN add_credits.credits ELSE 0 END,
+    lifetime_spent_amount = pool.lifetime_spent_amount + _amount,
+    updated_at = _now
+  WHERE pool.org_id = add_credits.org_id;
+  SELECT pool.available_credits INTO _available
+  FROM organization_credit_pools AS pool
+  WHERE pool.org_id = add_credits.org_id;
+
+  INSERT INTO org_billing_history (
+    org_id, event_type, amount, credits, request_id, event_metadata, created_at
+  )
+  VALUES (
+    add_credits.org_id,
+    CASE WHEN _amount > 0 THEN 'credit_purchase' ELSE 'credit_grant' END,
+    _amount,
+    add_credits.credits,
+    _request_id,
+    jsonb_build_object(
+      'total_credits', _pool.total_credits + add_credits.credits, 'available_credits', _available
+    ),
+    _now
+  );
+  RETURN ROW(
+    add_credits.org_id, add_credits.credits, _pool.total_credits + add_credits.credits, _available,
+    _request_id, FALSE
+  )::ledger.pool_change;
+END;
+$$;
+
+REVOKE ALL ON FUNCTION ledger.add_credits FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.add_credits TO credits_app;

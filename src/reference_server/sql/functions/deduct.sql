@@ -1,0 +1,109 @@
+-- Invariant: no charge makes used + held exceed allocated (plus overage), and a request id charges once.
+--
+-- The usual charge is ONE statement: the allocation is taken from if that fits, which locks it, and the
+-- attribution is written from what the update returned: its time and its remaining credits are those
+-- of the moment at which the lock was held. A charge writes no row that others of the organisation share.
+--
+-- Everything else leaves the statement without a charge, and is then told apart: an id that charged
+-- before (replay or conflict), overdue holds that stood in the way (given back; tried again), a refusal.
+CREATE OR REPLACE FUNCTION ledger.deduct(
+  org_id TEXT,
+  user_id TEXT,
+  credits BIGINT,
+  service_type TEXT,
+  service_name TEXT DEFAULT NULL,
+  request_id TEXT DEFAULT NULL,
+  request_metadata JSONB DEFAULT '{}'
+) RETURNS ledger.receipt
+LANGUAGE plpgsql
+VOLATILE
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+  _request_id CONSTANT TEXT := coalesce(deduct.request_id, ledger.new_request_id());
+  _receipt ledger.receipt;
+  _account_id UUID;
+  _charge_id UUID;
+  _remaining BIGINT;
+  _created_at TIMESTAMPTZ;
+  _problem JSONB;
+BEGIN
+  IF ledger.is_amount(deduct.credits) IS NOT TRUE THEN
+    PERFORM ledger.refuse(ledger.amount_problem(deduct.credits));
+  END IF;
+
+  -- Going round again means that another transaction committed something in between.
+  FOR _attempt IN 1..20 LOOP
+    WITH account AS (
+      UPDATE user_credit_allocations AS allocation
+      SET used_credits = allocation.used_credits + deduct.credits, updated_at = ledger.now()
+      FROM organizations AS organization
+      WHERE allocation.org_id = deduct.org_id
+        AND allocation.user_id = deduct.user_id
+        AND allocation.is_active
+        AND organization.id = allocation.org_id
+        AND organization.status = 'active'
+        AND (
+          allocation.used_credits + allocation.held_credits + deduct.credits <= allocation.allocated_credits
+          OR allocation.used_credits + allocation.held_credits + deduct.credits
+          <= allocation.allocated_credits + ledger.overage(deduct.org_id)
+        )
+        AND NOT EXISTS (
+          SELECT FROM credit_holds AS hold
+          WHERE hold.org_id = deduct.org_id AND hold.request_id = _request_id AND hold.status = 'held'
+        )
+      RETURNING allocation.id, allocation.remaining_credits, allocation.updated_at
+    ), charge AS (
+      INSERT INTO credit_usage_attribution (
+        org_id, user_id, allocation_id, credits_used, service_type, service_name,
+        request_id, request_metadata, remaining_after, created_at
+      )
+      SELECT
+        deduct.org_id, deduct.user_id, account.id, deduct.credits, deduct.service_type, deduct.service_name,
+        _request_id, coalesce(deduct.request_metadata, '{}'), account.remaining_credits, account.updated_at
+      FROM account
+      ON CONFLICT (org_id, request_id) DO NOTHING
+      RETURNING id
+    )
+    SELECT account.id, charge.id, account.remaining_credits, account.updated_at
+    INTO _account_id, _charge_id, _remaining, _created_at
+    FROM account
+    LEFT JOIN charge ON TRUE;
+
+    IF _charge_id IS NOT NULL THEN
+      RETURN ROW(
+        _charge_id, deduct.org_id, deduct.user_id, deduct.credits, _remaining,
+        deduct.service_type, deduct.service_name, _request_id, _created_at, FALSE
+      )::ledger.receipt;
+    ELSIF _account_id IS NOT NULL THEN
+      -- The id had charged before: what was taken for it now is put back.
+      UPDATE user_credit_allocations AS allocation
+      SET used_credits = allocation.used_credits - deduct.credits
+      WHERE allocation.org_id = deduct.org_id AND allocation.id = _account_id;
+    END IF;
+
+    PERFORM ledger.require_standing(deduct.org_id, deduct.user_id);
+    _receipt := ledger.replayed_charge(
+      deduct.org_id, deduct.user_id, deduct.credits, deduct.service_type, deduct.service_name, _request_id
+    );
+    IF _receipt.charge_id IS NOT NULL THEN
+      RETURN _receipt;
+    END IF;
+    CONTINUE WHEN ledger.expire_overdue(deduct.org_id, deduct.user_id);
+
+    _problem := coalesce(
+      ledger.held_id_problem(deduct.org_id, _request_id),
+      ledger.spending_problem(deduct.org_id, deduct.user_id, deduct.credits)
+    );
+    IF _problem IS NOT NULL THEN
+      PERFORM ledger.refuse(_problem);
+    END IF;
+  END LOOP;
+  RAISE serialization_failure USING MESSAGE = 'Others changed this allocation too often; try again.';
+END;
+$$;
+
+REVOKE ALL ON FUNCTION ledger.deduct FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.deduct TO credits_app;

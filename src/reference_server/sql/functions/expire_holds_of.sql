@@ -1,0 +1,49 @@
+-- Give back the overdue holds of some allocations, which the caller has locked: every change of a hold's
+-- state happens under the lock of its allocation, so what is read here stays true until it is written.
+-- `except_hold` is the hold that is being captured: it keeps its credits until it is given back.
+CREATE OR REPLACE FUNCTION ledger.expire_holds_of(
+  allocation_ids UUID[], except_hold UUID DEFAULT NULL, "limit" INTEGER DEFAULT NULL
+) RETURNS INTEGER
+LANGUAGE plpgsql
+VOLATILE
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+  _now CONSTANT TIMESTAMPTZ := ledger.now();
+  _expired INTEGER;
+BEGIN
+  WITH overdue AS (
+    SELECT hold.org_id, hold.id, allocation.id AS allocation_id
+    FROM credit_holds AS hold
+    INNER JOIN user_credit_allocations AS allocation
+      ON allocation.org_id = hold.org_id AND allocation.user_id = hold.user_id
+    WHERE hold.status = 'held'
+      AND hold.expires_at <= _now
+      AND allocation.id = ANY(expire_holds_of.allocation_ids)
+      AND hold.id IS DISTINCT FROM expire_holds_of.except_hold
+    ORDER BY hold.expires_at
+    LIMIT expire_holds_of."limit"
+  ), expired AS (
+    UPDATE credit_holds AS hold
+    SET status = 'expired', updated_at = _now
+    FROM overdue
+    WHERE hold.org_id = overdue.org_id AND hold.id = overdue.id
+    RETURNING overdue.org_id, overdue.allocation_id, hold.credits
+  ), given_back AS (
+    UPDATE user_credit_allocations AS allocation
+    SET held_credits = allocation.held_credits - total.credits, updated_at = _now
+    FROM (
+      SELECT org_id, allocation_id, sum(credits)::BIGINT AS credits
+      FROM expired
+      GROUP BY org_id, allocation_id
+    ) AS total
+    WHERE allocation.org_id = total.org_id AND allocation.id = total.allocation_id
+  )
+  SELECT count(*) INTO _expired FROM expired;
+  RETURN _expired;
+END;
+$$;
+
+REVOKE ALL ON FUNCTION ledger.expire_holds_of FROM PUBLIC;

@@ -1,0 +1,23 @@
+-- A new user of the identity provider, or the one that another request has just made.
+CREATE OR REPLACE FUNCTION identity.make_user(subject TEXT, email TEXT, name TEXT) RETURNS users
+LANGUAGE plpgsql
+VOLATILE
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+  _nowhere CONSTANT TEXT := subject || '@users.invalid';
+  _user users;
+BEGIN
+  INSERT INTO users (subject, email, name) VALUES (subject, coalesce(email, _nowhere), name)
+  ON CONFLICT DO NOTHING;
+  -- Does nothing if the first one did; else the email is another user's.
+  INSERT INTO users (subject, email, name) VALUES (subject, _nowhere, name)
+  ON CONFLICT DO NOTHING;
+  SELECT u.* INTO STRICT _user FROM users AS u WHERE u.subject = make_user.subject;
+  RETURN _user;
+END;
+$$;
+
+REVOKE ALL ON FUNCTION identity.make_user FROM PUBLIC;

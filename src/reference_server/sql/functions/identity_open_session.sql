@@ -1,0 +1,20 @@
+-- Opens a session of a user. The secret stays outside: `digest` is its SHA-256.
+CREATE OR REPLACE FUNCTION identity.open_session(
+  digest BYTEA, user_id TEXT, is_system_admin BOOLEAN, seconds INTEGER
+) RETURNS VOID
+LANGUAGE sql
+VOLATILE
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+INSERT INTO auth_sessions (token_digest, user_id, is_system_admin, expires_at)
+VALUES (
+  open_session.digest,
+  open_session.user_id,
+  open_session.is_system_admin,
+  ledger.now() + make_interval(secs => open_session.seconds)
+)
+$$;
+
+REVOKE ALL ON FUNCTION identity.open_session FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION identity.open_session TO credits_app;

@@ -1,0 +1,31 @@
+-- Invariant: holds go held -> captured | voided | expired, and expired -> captured; nothing else about
+-- them changes, and none is deleted. The condition is the trigger's, so a proper change runs no function.
+CREATE OR REPLACE FUNCTION ledger.keep_hold_history() RETURNS TRIGGER
+LANGUAGE plpgsql
+VOLATILE
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RAISE EXCEPTION 'The hold % is %: it can be neither changed so nor deleted.', OLD.id, OLD.status
+    USING ERRCODE = 'integrity_constraint_violation';
+END;
+$$;
+
+REVOKE ALL ON FUNCTION ledger.keep_hold_history FROM PUBLIC;
+
+CREATE OR REPLACE TRIGGER keep_hold_history_on_update
+AFTER UPDATE ON credit_holds
+FOR EACH ROW
+WHEN (
+  old.status IN ('captured', 'voided')
+  OR (old.status = 'expired' AND new.status <> 'captured')
+  OR (new.id, new.org_id, new.user_id, new.credits, new.request_id)
+  IS DISTINCT FROM (old.id, old.org_id, old.user_id, old.credits, old.request_id)
+)
+EXECUTE FUNCTION ledger.keep_hold_history();
+
+CREATE OR REPLACE TRIGGER keep_hold_history_on_delete
+BEFORE DELETE ON credit_holds
+FOR EACH ROW
+EXECUTE FUNCTION ledger.keep_hold_history();

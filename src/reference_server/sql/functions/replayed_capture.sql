@@ -1,0 +1,22 @@
+-- A hold captured again, for the same amount or for whatever it was: the first receipt.
+CREATE OR REPLACE FUNCTION ledger.replayed_capture(hold public.credit_holds, credits BIGINT)
+RETURNS ledger.receipt
+LANGUAGE plpgsql
+VOLATILE
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+  IF credits <> hold.captured_credits THEN
+    PERFORM ledger.refuse(ledger.problem('idempotency_conflict', format(
+      'The hold %s was captured before, for %s credits.',
+      hold.id, ledger.format_credits(hold.captured_credits)
+    )));
+  END IF;
+  RETURN ledger.replayed_charge(
+    hold.org_id, hold.user_id, hold.captured_credits, hold.service_type, hold.service_name, hold.request_id
+  );
+END;
+$$;
+
+REVOKE ALL ON FUNCTION ledger.replayed_capture FROM PUBLIC;

@@ -1,0 +1,125 @@
+-- Recompute every balance from the append-only rows, and answer each figure that does not follow from
+-- them. One statement: it sees one moment, whatever is charged meanwhile.
+CREATE OR REPLACE FUNCTION ledger.verify_ledger(org_id TEXT DEFAULT NULL, OUT document JSONB)
+LANGUAGE plpgsql
+STABLE
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+SET plan_cache_mode = force_custom_plan
+AS $$
+#variable_conflict use_column
+BEGIN
+  IF verify_ledger.org_id IS NOT NULL THEN
+    PERFORM ledger.require_organization(verify_ledger.org_id);
+  END IF;
+
+  WITH charge AS NOT MATERIALIZED (
+    SELECT row.*
+    FROM credit_usage_attribution AS row
+    WHERE verify_ledger.org_id IS NULL OR row.org_id = verify_ledger.org_id
+  ), hold AS NOT MATERIALIZED (
+    SELECT row.*
+    FROM credit_holds AS row
+    WHERE verify_ledger.org_id IS NULL OR row.org_id = verify_ledger.org_id
+  ), allocation AS NOT MATERIALIZED (
+    SELECT row.*, 'allocation of user ' || row.user_id AS subject
+    FROM user_credit_allocations AS row
+    WHERE verify_ledger.org_id IS NULL OR row.org_id = verify_ledger.org_id
+  ), used AS (
+    SELECT charge.org_id, charge.user_id, charge.allocation_id, sum(charge.credits_used)::BIGINT AS credits
+    FROM charge
+    GROUP BY charge.org_id, charge.user_id, charge.allocation_id
+  ), held AS (
+    SELECT hold.org_id, hold.user_id, sum(hold.credits)::BIGINT AS credits
+    FROM hold
+    WHERE hold.status = 'held'
+    GROUP BY hold.org_id, hold.user_id
+  ), added AS (
+    SELECT event.org_id, sum(event.credits)::BIGINT AS credits
+    FROM org_billing_history AS event
+    WHERE event.event_type IN ('credit_purchase', 'credit_grant', 'pool_refresh')
+    GROUP BY event.org_id
+  ), captured AS (
+    SELECT charge.org_id, charge.hold_id, count(*) AS charges, sum(charge.credits_used)::BIGINT AS credits
+    FROM charge
+    WHERE charge.hold_id IS NOT NULL
+    GROUP BY charge.org_id, charge.hold_id
+  ), refunded AS (
+    SELECT charge.org_id, charge.refund_of, -sum(charge.credits_used)::BIGINT AS credits
+    FROM charge
+    WHERE charge.refund_of IS NOT NULL
+    GROUP BY charge.org_id, charge.refund_of
+  ), figure AS (
+    SELECT
+      coalesce(allocation.org_id, used.org_id) AS org_id,
+      coalesce(allocation.subject, 'allocation of user ' || used.user_id) AS subject,
+      'settled_credits + used_credits' AS figure,
+      coalesce(allocation.settled_credits + allocation.used_credits, 0) AS recorded,
+      coalesce(used.credits, 0) AS recomputed
+    FROM allocation
+    FULL JOIN used
+      ON used.org_id = allocation.org_id
+        AND used.user_id = allocation.user_id
+        AND used.allocation_id = allocation.id
+    UNION ALL
+    SELECT
+      coalesce(allocation.org_id, held.org_id),
+      coalesce(allocation.subject, 'allocation of user ' || held.user_id),
+      'held_credits',
+      coalesce(allocation.held_credits, 0),
+      coalesce(held.credits, 0)
+    FROM allocation
+    FULL JOIN held ON held.org_id = allocation.org_id AND held.user_id = allocation.user_id
+    UNION ALL
+    SELECT pool.org_id, 'pool', 'total_credits', pool.total_credits, coalesce(added.credits, 0)
+    FROM credit_pools AS pool
+    LEFT JOIN added ON added.org_id = pool.org_id
+    WHERE verify_ledger.org_id IS NULL OR pool.org_id = verify_ledger.org_id
+    UNION ALL
+    SELECT
+      pool.org_id, 'pool', 'available_credits',
+      pool.available_credits, greatest(pool.available_credits, 0)
+    FROM organization_credit_pools AS pool
+    WHERE verify_ledger.org_id IS NULL OR pool.org_id = verify_ledger.org_id
+    UNION ALL
+    SELECT
+      coalesce(hold.org_id, captured.org_id),
+      'hold ' || coalesce(hold.id, captured.hold_id),
+      'captured_credits',
+      coalesce(hold.captured_credits, 0), coalesce(captured.credits, 0)
+    FROM hold
+    FULL JOIN captured ON captured.org_id = hold.org_id AND captured.hold_id = hold.id
+    UNION ALL
+    SELECT captured.org_id, 'hold ' || captured.hold_id, 'charges', captured.charges, 1
+    FROM captured
+    UNION ALL
+    SELECT
+      refunded.org_id, 'charge ' || refunded.refund_of, 'refunded credits',
+      refunded.credits, least(refunded.credits, coalesce(charge.credits_used, 0))
+    FROM refunded
+    LEFT JOIN charge
+      ON charge.org_id = refunded.org_id AND charge.id = refunded.refund_of AND charge.refund_of IS NULL
+  )
+  SELECT jsonb_build_object(
+    'organizations', (
+      SELECT count(*)
+      FROM organizations AS organization
+      WHERE verify_ledger.org_id IS NULL OR organization.id = verify_ledger.org_id
+    ),
+    'allocations', (SELECT count(*) FROM allocation),
+    'charges', (SELECT count(*) FROM charge),
+    'open_holds', (SELECT count(*) FROM hold WHERE hold.status = 'held'),
+    'differences', coalesce(
+      (
+        SELECT jsonb_agg(to_jsonb(wrong) ORDER BY wrong.org_id, wrong.subject, wrong.figure)
+        FROM figure AS wrong
+        WHERE wrong.recorded <> wrong.recomputed
+      ),
+      '[]'
+    )
+  ) INTO document;
+END;
+$$;
+
+REVOKE ALL ON FUNCTION ledger.verify_ledger FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.verify_ledger TO credits_app;

@@ -1,0 +1,229 @@
+"""A server on a real socket, and organisations of their own for the tests that change something."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import threading
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Protocol
+
+import httpx
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import make_url
+
+from credit_sdk.backends.sql import SqlBackend
+from credit_sdk.operations import AddCredits, Allocate
+from reference_server.app import create_app
+from reference_server.credentials import create_api_key, open_session
+from reference_server.demo import load_demo
+from reference_server.serving import DrainingServer, server_config
+from reference_server.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    Connection = psycopg.Connection[tuple[Any, ...]]
+
+API = "/api/v1/org-billing"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers, and how to speak to it."""
+
+    base_url: str
+    database_url: str
+    settings: Settings
+    http: httpx.Client
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        bearer: str | None = None,
+        key: str | None = None,
+        cookie: str | None = None,
+        headers: dict[str, str] | None = None,
+        **more: Any,
+    ) -> httpx.Response:
+        """Send a request; a path that does not start with a slash is one of the ledger's."""
+        credentials = {
+            "Authorization": bearer and f"Bearer {bearer}",
+            "X-API-Key": key,
+            "Cookie": cookie and f"session_token={cookie}",
+        }
+        given = {name: value for name, value in credentials.items() if value}
+        url = path if path.startswith("/") else f"{API}/{path}"
+        return self.http.request(method, self.base_url + url, headers=given | (headers or {}), **more)
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        return self.request("GET", path, **more)
+
+    def post(self, path: str, json: Any = None, **more: Any) -> httpx.Response:
+        return self.request("POST", path, **more if json is None else {"json": json, **more})
+
+
+class StartServer(Protocol):
+    """Starts a server on the session's database, or on another."""
+
+    def __call__(self, **settings: Any) -> Running: ...
+
+
+@contextlib.contextmanager
+def _running(settings: Settings) -> Iterator[Running]:
+    app = create_app(settings)
+    with socket.create_server((settings.host, 0)) as listener, httpx.Client(timeout=30) as http:
+        server = DrainingServer(server_config(settings, app), app.state.traffic)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.start()
+        try:
+            yield Running(base_url, settings.database_url, settings, http)
+        finally:
+            http.close()
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="session")
+def server_database(admin: Connection, postgres_url: str, migrated_template: str) -> Iterator[str]:
+    """The URL of the database that the session's server serves."""
+    name = f"credits_server_{secrets.token_hex(8)}"
+    statement = sql.SQL("create database {} template {}")
+    admin.execute(statement.format(sql.Identifier(name), sql.Identifier(migrated_template)))
+    yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+    admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def demo(server_database: str) -> dict[str, Any]:
+    """The credentials of the demonstration data."""
+    return load_demo(server_database)
+
+
+@pytest.fixture(scope="session")
+def server(server_database: str, demo: dict[str, Any]) -> Iterator[Running]:
+    """A server with the demonstration data, and with limits that no test meets."""
+    assert demo
+    settings = Settings(
+        database_url=server_database,
+        cors_origins=("https://app.example",),
+        top_up_url="https://shop.example/buy?org={org_id}",
+        unsafe_per_minute=1_000_000,
+        safe_per_minute=1_000_000,
+        refused_per_minute=1_000_000,
+        key_cache_seconds=0,
+        body_seconds=2,
+    )
+    with _running(settings) as running:
+        yield running
+
+
+@pytest.fixture
+def start_server(server_database: str) -> Iterator[StartServer]:
+    """Start servers with settings of one's own; they stop after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(**settings: Any) -> Running:
+            given = {"database_url": server_database, "key_cache_seconds": 0, **settings}
+            return stack.enter_context(_running(Settings(**given)))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def database(server_database: str) -> Iterator[Connection]:
+    """A connection of the owner to the server's database."""
+    with psycopg.connect(server_database, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def owner_ledger(server_database: str) -> Iterator[SqlBackend]:
+    """The ledger behind the server, directly."""
+    backend = SqlBackend(server_database)
+    yield backend
+    backend.close()
+
+
+@dataclass(frozen=True)
+class Organization:
+    """An organisation with a pool of 1,000 credits, of which each of its people has 100."""
+
+    org_id: str
+    users: dict[str, str] = field(default_factory=dict)
+    """User ids by role; `outsider` is in another organisation."""
+    sessions: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def member(self) -> str:
+        return self.users["member"]
+
+    def charge(self, /, **changes: Any) -> dict[str, Any]:
+        """Return the body of a charge of the member."""
+        body = {
+            "org_id": self.org_id,
+            "user_id": self.member,
+            "credits": 5,
+            "service_type": "contact_lookup",
+        }
+        return {name: value for name, value in (body | changes).items() if value is not ...}
+
+
+class MakeOrganization(Protocol):
+    """Makes an organisation that nobody else uses."""
+
+    def __call__(self) -> Organization: ...
+
+
+ROLES = ("owner", "admin", "billing_admin", "member")
+
+
+def _make_organization(connection: Connection, ledger: SqlBackend) -> Organization:
+    org_id = f"org-{secrets.token_hex(6)}"
+    connection.execute("insert into organizations (id, name) values (%s, %s)", [org_id, f"Name of {org_id}"])
+    ledger.execute(AddCredits(org_id=org_id, credits=Decimal(1000), purchase_amount=Decimal(1)))
+    users = {role: f"{role}-of-{org_id}" for role in (*ROLES, "outsider", "colleague")}
+    for role in (*ROLES, "colleague"):
+        connection.execute(
+            "insert into organization_members (org_id, user_id, role) values (%s, %s, %s)",
+            [org_id, users[role], role if role in ROLES else "member"],
+        )
+        ledger.execute(Allocate(org_id=org_id, user_id=users[role], allocated_credits=Decimal(100)))
+    sessions = {role: open_session(connection, user_id) for role, user_id in users.items()}
+    sessions["system_admin"] = open_session(connection, f"root-of-{org_id}", is_system_admin=True)
+    return Organization(org_id, users, sessions, _make_keys(connection, org_id))
+
+
+def _make_keys(connection: Connection, org_id: str) -> dict[str, str]:
+    return {
+        "consume": create_api_key(connection, "consume", ["consume_credits"], org_id=org_id),
+        "read": create_api_key(connection, "read", ["read_credits"], org_id=org_id),
+        "manage": create_api_key(connection, "manage", ["manage_credits"], org_id=org_id),
+        "none": create_api_key(connection, "none", [], org_id=org_id),
+        "everywhere": create_api_key(connection, "everywhere", ["consume_credits"]),
+    }
+
+
+@pytest.fixture(scope="session")
+def make_organization(database: Connection, owner_ledger: SqlBackend) -> MakeOrganization:
+    return lambda: _make_organization(database, owner_ledger)
+
+
+@pytest.fixture
+def organization(make_organization: MakeOrganization) -> Organization:
+    """An organisation that only this test uses."""
+    return make_organization()
+
+
+@pytest.fixture(scope="module")
+def shared_organization(make_organization: MakeOrganization) -> Organization:
+    """An organisation for tests that change nothing that others look at."""
+    return make_organization()
