@@ -142,7 +142,11 @@ def _to_database(source: Any, options: Options) -> Connections:
             f"Direct SQL needs the extra: pip install 'credit-sdk[sql]' ({error})."
         ) from None
     for_blocking, for_awaiting = sql.engines_or_urls(source)
-    sizes: dict[str, Any] = {"scale": options.sql_scale, "pool_size": options.pool_size}
+    sizes: dict[str, Any] = {
+        "scale": options.sql_scale,
+        "pool_size": options.pool_size,
+        "timeout": options.timeout,
+    }
     return Connections(
         lambda: sql.SqlBackend(for_blocking, **sizes), lambda: sql.AsyncSqlBackend(for_awaiting, **sizes)
     )

@@ -42,11 +42,21 @@ class PerProcess(Generic[ResourceT]):
 
 
 class PerLoop(Generic[ResourceT]):
-    """One resource for each running event loop."""
+    """One resource for each running event loop.
 
-    def __init__(self, make: Callable[[], ResourceT], close: Callable[[ResourceT], Awaitable[None]]) -> None:
+    `abandon` lets go of the resource of a loop that has ended: nothing can be awaited on it any more.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], ResourceT],
+        close: Callable[[ResourceT], Awaitable[None]],
+        *,
+        abandon: Callable[[ResourceT], None] = lambda _: None,
+    ) -> None:
         self._make = make
         self._close = close
+        self._abandon = abandon
         self._resources: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, ResourceT]
         self._resources = weakref.WeakKeyDictionary()
         _forget_in_child(self)
@@ -56,8 +66,13 @@ class PerLoop(Generic[ResourceT]):
         loop = asyncio.get_running_loop()
         resource = self._resources.get(loop)
         if resource is None:
+            self._abandon_ended_loops()
             resource = self._resources[loop] = self._make()
         return resource
+
+    def _abandon_ended_loops(self) -> None:
+        for loop in [each for each in self._resources if each.is_closed()]:
+            self._abandon(self._resources.pop(loop))
 
     async def close(self) -> None:
         """Close the running loop's resource; those of other loops can only be closed from there."""

@@ -5,7 +5,6 @@ A flow's steps answer `Any`; this module is the only seam where types are taken 
 
 import asyncio
 import time
-from collections.abc import Awaitable
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import anyio
@@ -86,29 +85,42 @@ def run(flow: Flow[ReturnT], backend: Backend) -> ReturnT:
 class AsyncRun(Generic[ReturnT]):
     """A flow under way on an awaiting backend.
 
-    A request that moves credits is always seen through: a cancellation that arrives meanwhile is
-    delivered to the flow as a failure of the caller's work, and raised when the flow has ended.
+    A request is always seen through. A cancellation that arrives meanwhile is raised when the flow
+    has ended; the caller's work does not begin any more, but what it has finished is charged.
     """
 
     def __init__(self, flow: Flow[ReturnT], backend: AsyncBackend) -> None:
         self._flow = flow
         self._backend = backend
         self._cancellation: asyncio.CancelledError | None = None
+        self.result: ReturnT | None = None
+        """What the flow answered, also when a cancellation is raised instead."""
 
     async def start(self) -> ReturnT | Perform:
         """Carry out steps up to the caller's work, or to the end."""
-        outcome = await self._drive(None)
-        if self._cancellation is None:
-            return outcome
-        if isinstance(outcome, Perform):
-            await self._drive(Failed(self._cancellation))
-        raise self._cancellation
+        outcome = await self._until_work(None)
+        if self._cancellation is not None and isinstance(outcome, Perform):
+            await self._until_work(Failed(self._cancellation))
+        return self._unless_cancelled(outcome)
 
     async def resume(self, failure: Failed | None) -> ReturnT | Perform:
         """Go on after the caller's work."""
-        outcome = await self._drive(failure)
+        return self._unless_cancelled(await self._until_work(failure))
+
+    def _unless_cancelled(self, outcome: ReturnT | Perform) -> ReturnT | Perform:
         if self._cancellation is not None:
             raise self._cancellation
+        return outcome
+
+    async def _until_work(self, answer: Any) -> ReturnT | Perform:
+        try:
+            outcome = await self._drive(answer)
+        except BaseException as error:
+            if self._cancellation is not None:
+                raise self._cancellation from error
+            raise
+        if not isinstance(outcome, Perform):
+            self.result = outcome
         return outcome
 
     async def _drive(self, answer: Any) -> ReturnT | Perform:
@@ -128,7 +140,14 @@ class AsyncRun(Generic[ReturnT]):
     async def _carry_out(self, step: Step) -> Any:
         if isinstance(step, Sleep):
             return await self._sleep(step.seconds)
-        return await self._see_through(self._backend.execute(cast("Operation[Any]", step)))
+        operation = cast("Operation[Any]", step)
+        request = await self._see_through(operation)
+        if request.cancelled():
+            # The loop is shutting down and has cancelled every task it knew of, this request's too.
+            # Repeating it tells what became of it; the loop does not know the new task.
+            self._cancellation = self._cancellation or asyncio.CancelledError()
+            request = await self._see_through(operation)
+        return request.result()
 
     async def _sleep(self, seconds: float) -> bool:
         if self._cancellation is None:
@@ -138,17 +157,17 @@ class AsyncRun(Generic[ReturnT]):
                 self._cancellation = cancellation
         return self._cancellation is not None
 
-    async def _see_through(self, work: Awaitable[Any]) -> Any:
-        task = asyncio.ensure_future(work)
-        # asyncio.wait leaves the task running when the waiter is cancelled; the scope keeps anyio's
+    async def _see_through(self, operation: Operation[Any]) -> asyncio.Future[Any]:
+        request = asyncio.ensure_future(self._backend.execute(operation))
+        # asyncio.wait leaves the request running when the waiter is cancelled; the scope keeps anyio's
         # own cancellation, which is delivered again and again, out of the loop.
         with anyio.CancelScope(shield=True):
-            while not task.done():
+            while not request.done():
                 try:
-                    await asyncio.wait({task})
+                    await asyncio.wait({request})
                 except asyncio.CancelledError as cancellation:
                     self._cancellation = cancellation
-        return task.result()
+        return request
 
 
 async def run_async(flow: Flow[ReturnT], backend: AsyncBackend) -> ReturnT:

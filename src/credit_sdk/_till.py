@@ -1,5 +1,6 @@
 """Where charges are made ready: prices, the payer's organisation, the backend that will carry them out."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,7 +57,7 @@ class Till:
             prices=self.prices,
             retries=Retries(attempts=1),
             has_credential=self.has_credential,
-            holds=HoldSupport(known_missing=True),
+            holds=HoldSupport(missing_until=math.inf),
         )
 
     def open(self, account: Account, request: ChargeRequest) -> OpenCharge:

@@ -110,7 +110,8 @@ def _decimal(value: object, argument: str) -> Decimal:
                 raise InvalidAmountError(f"{argument} must be at most {LARGEST_AMOUNT:,} credits.")
             return Decimal(value)
         case float():
-            return Decimal(repr(value))
+            # A subclass, such as numpy's, may have a repr of its own.
+            return Decimal(float.__repr__(value))
         case str() if _PLAIN_NUMBER.fullmatch(value):
             return Decimal(value)
         case str():
@@ -123,20 +124,22 @@ def _decimal(value: object, argument: str) -> Decimal:
 
 def _parse_balance(value: object, info: ValidationInfo) -> Decimal:
     """Read an amount out of an answer: credits, or database units when the context names their scale."""
-    if isinstance(value, str):
-        value = Decimal(value)
-    if isinstance(value, float):
-        value = Decimal(repr(value))
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise ValueError(f"expected an amount of credits, not {type(value).__name__}")  # noqa: TRY004 - pydantic reads ValueError
+    amount = _exact_answer(value)
     scale = info.context["scale"] if info.context else 1
-    return Decimal(value) / scale if scale != 1 else Decimal(value)
+    return amount / scale if scale != 1 else amount
 
 
 def _parse_money(value: object) -> Decimal:
+    return _exact_answer(value)
+
+
+def _exact_answer(value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
-        raise ValueError(f"expected an amount of money, not {type(value).__name__}")  # noqa: TRY004 - pydantic reads ValueError
-    return Decimal(str(value))
+        raise ValueError(f"expected an amount, not {type(value).__name__}")  # noqa: TRY004 - pydantic reads ValueError
+    try:
+        return Decimal(str(value))
+    except InvalidOperation:
+        raise ValueError("expected an amount") from None
 
 
 _NUMBER = PlainSerializer(to_number, return_type=int | float, when_used="json")

@@ -67,9 +67,13 @@ def _coroutine(function: Callable[..., Any], opener: Opener, cost: CostOfResult 
 
 
 def _generator(function: Callable[..., Any], opener: Opener, cost: CostOfResult | None) -> Callable[..., Any]:
+    # Who pays is found out at the call, not when somebody begins to read the stream somewhere else.
     @wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        with opener.blocking(args, kwargs) as charge:
+        return stream(opener.blocking(args, kwargs), args, kwargs)
+
+    def stream(opened: OpenCharge, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
+        with opened as charge:
             generator = cast("Generator[Any, Any, Any]", function(*args, **kwargs))
             with closing(generator):
                 delivered, result = yield from _delivering(generator, charge)
@@ -106,8 +110,13 @@ def _async_generator(
     function: Callable[..., Any], opener: Opener, cost: CostOfResult | None
 ) -> Callable[..., Any]:
     @wraps(function)
-    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        async with opener.awaiting(args, kwargs) as charge:
+    def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        return stream(opener.awaiting(args, kwargs), args, kwargs)
+
+    async def stream(
+        opened: AsyncOpenCharge, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> AsyncGenerator[Any, Any]:
+        async with opened as charge:
             generator = cast("AsyncGenerator[Any, Any]", function(*args, **kwargs))
             delivered = 0
             step: Callable[[], Any] = partial(anext, generator)

@@ -92,7 +92,7 @@ class OpenCharge(Terms):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Take the credits, or give them back if the block ended in an exception."""
-        self._receipt = cast("Receipt | None", self._run.resume(Failed(error) if error else None))
+        self._receipt = cast("Receipt | None", self._run.resume(Failed(error) if error is not None else None))
 
 
 class AsyncOpenCharge(Terms):
@@ -112,4 +112,8 @@ class AsyncOpenCharge(Terms):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Take the credits, or give them back if the block ended in an exception."""
-        self._receipt = cast("Receipt | None", await self._run.resume(Failed(error) if error else None))
+        try:
+            await self._run.resume(Failed(error) if error is not None else None)
+        finally:
+            # Also when the caller was cancelled while the capture was under way.
+            self._receipt = self._run.result

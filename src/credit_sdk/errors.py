@@ -33,7 +33,7 @@ every backend raises the same error for the same reason. The docstring is the de
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar, Literal, TypedDict
 
 Limit = Literal["allocation", "pool", "cap", "hold", "overage", "no_allocation", "inactive"]
@@ -347,17 +347,20 @@ def problem_from_error(error: CreditError) -> dict[str, Any]:
 
 
 def _amount(value: object) -> Decimal | None:
-    return None if value is None else Decimal(str(value))
+    """Read a figure of a refusal; one that makes no sense is left out, the refusal stands."""
+    try:
+        return None if value is None else Decimal(str(value))
+    except InvalidOperation:
+        return None
 
 
 def _moment(value: object) -> datetime | None:
-    return (
-        datetime.fromisoformat(value)
-        if isinstance(value, str)
-        else value
-        if isinstance(value, datetime)
-        else None
-    )
+    if isinstance(value, datetime):
+        return value
+    try:
+        return datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def _descendants(kind: type[CreditError]) -> Iterator[type[CreditError]]:

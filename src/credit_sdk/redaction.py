@@ -8,11 +8,23 @@ REDACTED = "[redacted]"
 
 _WORDS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+(?![a-z])")
 _SECRET_WORDS = frozenset(
-    {"password", "passwd", "pwd", "passphrase", "secret", "token", "authorization", "cookie", "credential"}
-    | {"credentials", "cvv", "cvc", "apikey", "bearer", "jwt", "ssn", "pin"}
+    {"password", "passwords", "passwd", "pwd", "passphrase", "secret", "secrets", "token", "authorization"}
+    | {"cookie", "cookies", "credential", "credentials", "cvv", "cvc", "apikey", "apikeys", "bearer", "jwt"}
+    | {"ssn", "pin"}
 )
+# Numbers under other secret words are counts, such as the token figures of a language model.
+_SECRET_NUMBERS = frozenset({"password", "passwd", "pwd", "cvv", "cvc", "ssn", "pin"})
+_SECRET_ENDINGS = ("password", "passwd", "secret", "apikey", "authtoken", "accesstoken", "sessiontoken")
 _SECRET_PAIRS = frozenset(
-    {("api", "key"), ("private", "key"), ("access", "key"), ("secret", "key"), ("session", "id")}
+    {
+        ("api", "key"),
+        ("api", "keys"),
+        ("private", "key"),
+        ("access", "key"),
+        ("auth", "tokens"),
+        ("secret", "key"),
+        ("session", "id"),
+    }
     | {("card", "number"), ("credit", "card"), ("account", "key"), ("encryption", "key"), ("signing", "key")}
 )
 _SECRET_VALUES = re.compile(
@@ -42,7 +54,8 @@ def redact(value: Any) -> Any:
     match value:
         case dict():
             return {
-                key: REDACTED if _names_secret(key, item) else redact(item) for key, item in value.items()
+                _redacted_key(key): REDACTED if _names_secret(key, item) else redact(item)
+                for key, item in value.items()
             }
         case list() | tuple():
             return [redact(item) for item in value]
@@ -60,11 +73,21 @@ def redact_text(text: str) -> str:
     return _CARD_NUMBER.sub(lambda match: REDACTED if _is_card(match.group()) else match.group(), text)
 
 
+def _redacted_key(key: object) -> object:
+    return redact_text(key) if isinstance(key, str) else key
+
+
 def _names_secret(key: object, value: object) -> bool:
-    if value is None or isinstance(value, bool | int | float) or not isinstance(key, str):
+    if value is None or isinstance(value, bool) or not isinstance(key, str):
         return False
     words = [word.lower() for word in _WORDS.findall(key)]
-    return not (_SECRET_WORDS.isdisjoint(words) and _SECRET_PAIRS.isdisjoint(pairwise(words)))
+    if isinstance(value, int | float):
+        return not _SECRET_NUMBERS.isdisjoint(words)
+    return (
+        not _SECRET_WORDS.isdisjoint(words)
+        or not _SECRET_PAIRS.isdisjoint(pairwise(words))
+        or any(word.endswith(_SECRET_ENDINGS) for word in words)
+    )
 
 
 def _is_card(text: str) -> bool:

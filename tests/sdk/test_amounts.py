@@ -119,3 +119,11 @@ def test_a_database_of_whole_credits_refuses_fractions() -> None:
     assert to_millicredits(Decimal(50), scale=1) == 50
     with pytest.raises(InvalidAmountError, match="whole credits"):
         to_millicredits(Decimal("0.5"), scale=1)
+
+
+def test_a_float_of_another_library_is_read_by_its_value() -> None:
+    class Float64(float):
+        def __repr__(self) -> str:
+            return f"Float64({float(self)})"
+
+    assert parse_credits(Float64(1.5)) == Decimal("1.5")

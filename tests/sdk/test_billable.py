@@ -66,6 +66,17 @@ def test_the_cost_may_come_from_the_result(
     assert taken() == [35]
 
 
+def test_what_costs_nothing_runs_and_takes_nothing(
+    billing: CreditDeductionService, ada: Account, taken: Taken
+) -> None:
+    @billing.billable("free", cost=0)
+    def look(account: Account) -> str:
+        return "looked"
+
+    assert look(ada) == "looked"
+    assert taken() == []
+
+
 def test_the_estimate_may_come_from_the_arguments(
     billing: CreditDeductionService, ada: Account, taken: Taken
 ) -> None:
@@ -359,6 +370,28 @@ def test_the_surrounding_context_may_name_the_payer(
     with billing.acting_as(ada):
         look_up()
     assert taken() == [10]
+
+
+async def test_a_stream_is_paid_by_whoever_asked_for_it(
+    billing: CreditDeductionService, ledger: MemoryLedger, ada: Account, taken: Taken
+) -> None:
+    ledger.add_member("acme", "bob", allocated=100)
+
+    @billing.billable("bulk_export", cost=5)
+    def records() -> Iterator[int]:
+        yield 1
+
+    @billing.billable("bulk_export", cost=5)
+    async def records_later() -> AsyncIterator[int]:
+        yield 1
+
+    with billing.acting_as(ada):
+        stream, stream_later = records(), records_later()
+    with billing.acting_as(Account(org_id="acme", user_id="bob")):
+        assert list(stream) == [1]
+        assert [record async for record in stream_later] == [1]
+    assert {charge.user_id for charge in ledger.execute(ListCharges(org_id="acme")).items} == {"ada"}
+    assert taken() == [5, 5]
 
 
 def test_the_decorator_may_name_the_payer(

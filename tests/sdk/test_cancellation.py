@@ -112,3 +112,57 @@ async def test_a_cancelled_scope_charges_exactly_what_was_performed(
         assert len(taken()) == operations.completed
     assert interrupted
     assert operations.completed
+
+
+async def test_a_cancellation_is_not_lost_when_the_hold_is_refused(
+    slow_billing: AsyncCreditDeductionService, ada: Account
+) -> None:
+    async def charge_too_much() -> None:
+        async with slow_billing.charge(ada, 1_000_000, service_type="contact_lookup"):
+            pytest.fail("the block ran")
+
+    task = asyncio.ensure_future(charge_too_much())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    task.cancel()
+    [outcome] = await asyncio.gather(task, return_exceptions=True)
+    assert isinstance(outcome, asyncio.CancelledError)
+
+
+async def test_a_charge_whose_capture_was_cancelled_knows_its_receipt(
+    slow_billing: AsyncCreditDeductionService, ada: Account, taken: Taken
+) -> None:
+    charge = slow_billing.charge(ada, 10, service_type="contact_lookup")
+    finished = asyncio.Event()
+
+    async def work() -> None:
+        async with charge:
+            finished.set()
+
+    task = asyncio.ensure_future(work())
+    await finished.wait()
+    task.cancel()
+    [outcome] = await asyncio.gather(task, return_exceptions=True)
+    assert isinstance(outcome, asyncio.CancelledError)
+    assert charge.receipt.credits_used == 10
+    assert taken() == [10]
+
+
+def test_a_loop_that_shuts_down_sees_the_capture_through(
+    ledger: MemoryLedger, ada: Account, taken: Taken
+) -> None:
+    async def main() -> None:
+        finished = asyncio.Event()
+        billing = AsyncCreditDeductionService(ledger)
+        billing._till.connections.async_backend = SlowBackend(ledger)
+
+        async def work() -> None:
+            async with billing.charge(ada, 10, service_type="contact_lookup"):
+                finished.set()
+
+        background = asyncio.create_task(work())
+        await finished.wait()
+        assert not background.done()
+
+    asyncio.run(main())
+    assert taken() == [10]

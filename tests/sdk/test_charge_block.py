@@ -44,6 +44,58 @@ def test_an_exception_takes_nothing(billing: CreditDeductionService, ada: Accoun
         _ = charge.receipt
 
 
+class QuietError(Exception):
+    """An exception that is false, as one with a length of zero is."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+async def test_an_exception_that_is_false_takes_nothing_either(
+    billing: CreditDeductionService, async_billing: AsyncCreditDeductionService, ada: Account, taken: Taken
+) -> None:
+    with pytest.raises(QuietError), billing.charge(ada, 50, service_type="contact_lookup"):
+        raise QuietError
+    with pytest.raises(QuietError):
+        async with async_billing.charge(ada, 50, service_type="contact_lookup"):
+            raise QuietError
+    assert taken() == []
+
+
+@pytest.mark.parametrize("reserve", [True, False])
+def test_what_could_not_be_charged_is_refused_before_the_work(
+    billing: CreditDeductionService, ada: Account, *, reserve: bool
+) -> None:
+    for wrong in ({"metadata": {"a": "y" * 20_000}}, {"request_id": "\u00e9"}):
+        with (
+            pytest.raises(ValidationFailedError),
+            billing.charge(ada, 5, service_type="x", reserve=reserve, **wrong),  # type: ignore[arg-type]  # wrong on purpose
+        ):
+            pytest.fail("the block ran")
+
+
+@pytest.mark.parametrize("reserve", [True, False])
+def test_metadata_of_the_work_that_cannot_be_kept_does_not_give_it_away(
+    billing: CreditDeductionService, ledger: MemoryLedger, ada: Account, taken: Taken, *, reserve: bool
+) -> None:
+    with billing.charge(ada, 5, service_type="x", reserve=reserve) as charge:
+        charge.metadata["a"] = "y" * 20_000
+    assert taken() == [5]
+    [row] = ledger.execute(ListCharges(org_id="acme")).items
+    assert "16384 bytes" in str(row.request_metadata["metadata_not_kept"])
+
+
+def test_what_costs_nothing_holds_nothing(
+    billing: CreditDeductionService, ada: Account, taken: Taken
+) -> None:
+    with billing.charge(ada, 0, service_type="free") as charge:
+        assert charge.hold is None
+    assert not charge.is_charged
+    with billing.charge(ada, estimate=0, service_type="contact_lookup") as dearer:
+        dearer.credits = Decimal(3)
+    assert taken() == [3]
+
+
 def test_the_cost_may_change_inside_the_block(
     billing: CreditDeductionService, ada: Account, taken: Taken
 ) -> None:
@@ -155,9 +207,7 @@ def test_an_account_without_an_organisation_is_refused(billing: CreditDeductionS
 
 
 @pytest.mark.parametrize("seconds", [True, "900", "1_0", 5.5, 0, 86_401, None])
-def test_a_time_to_live_is_a_whole_number_of_seconds(
-    billing: CreditDeductionService, ada: Account, seconds: object
-) -> None:
+def test_a_time_to_live_is_a_whole_number_of_seconds(seconds: object) -> None:
     with pytest.raises(ValidationFailedError, match="ttl_seconds"):
         parse(PlaceHold, HOLD | {"ttl_seconds": seconds})
 

@@ -16,6 +16,7 @@ from credit_sdk import (
     CreditDeductionService,
     CreditError,
     InsufficientCreditsError,
+    MalformedRequestError,
     NotAuthenticatedError,
     OutcomeUnknownError,
     RateLimitedError,
@@ -24,6 +25,8 @@ from credit_sdk import (
     UnexpectedResponseError,
     errors,
 )
+from credit_sdk._flows import HoldSupport
+from credit_sdk._flows.charging import ASK_AGAIN_SECONDS
 from credit_sdk.backends import _wire_format
 
 BASE = "http://ops.example"
@@ -139,6 +142,41 @@ def test_a_server_that_speaks_something_else_is_one_clear_error(
     error = error_for(answer)
     assert type(error) is kind
     assert "ops.example" in error.detail
+
+
+UNREADABLE = ['{"charge_id": "01a', '{"success": true}', json.dumps(RECEIPT | {"remaining_credits": "abc"})]
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_an_answer_of_ours_that_cannot_be_read_leaves_the_outcome_unknown(text: str) -> None:
+    error = error_for(httpx.Response(200, text=text, headers={"Content-Type": "application/json"}))
+    assert type(error) is OutcomeUnknownError
+
+
+def test_figures_that_make_no_sense_do_not_hide_a_refusal() -> None:
+    error = error_for(problem("insufficient_credits", 402, required="lots", resets_at="soon"))
+    assert isinstance(error, InsufficientCreditsError)
+    assert (error.required, error.resets_at) == (None, None)
+
+
+def test_a_code_of_a_newer_server_keeps_its_words() -> None:
+    error = error_for(problem("body_too_large", 413))
+    assert isinstance(error, MalformedRequestError)
+    assert error.detail == "No."
+
+
+def test_a_credential_that_cannot_be_sent_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigurationError, match="session_token") as caught:
+        CreditDeductionService(BASE, session_token="s\u00e9cret")
+    assert "cret" not in repr(caught.value)
+
+
+def test_a_server_that_knew_no_holds_is_asked_again_later() -> None:
+    support = HoldSupport()
+    support.found_missing(errors.HoldsUnsupportedError())
+    assert support.known_missing
+    support.missing_until -= ASK_AGAIN_SECONDS
+    assert not support.known_missing
 
 
 def test_a_huge_answer_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,3 +114,18 @@ def test_there_must_be_a_transaction_to_join(billing: CreditDeductionService, ur
 def test_only_a_database_can_be_joined(url: str) -> None:
     with psycopg.connect(url) as connection, pytest.raises(ConfigurationError, match="database URL"):
         CreditDeductionService(MemoryLedger()).within(connection).deduct(ADA, 1, service_type="x")
+
+
+def test_a_transaction_that_has_failed_cannot_be_joined(billing: CreditDeductionService, url: str) -> None:
+    with psycopg.connect(url) as connection:
+        with pytest.raises(psycopg.Error):
+            connection.execute("SELECT 1 / 0")
+        with pytest.raises(ConfigurationError, match="cannot be joined"):
+            billing.within(connection).deduct(ADA, 1, service_type="x")
+
+
+def test_an_engine_in_autocommit_mode_cannot_be_joined(billing: CreditDeductionService, url: str) -> None:
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:", 1), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection, pytest.raises(ConfigurationError):
+        billing.within(connection).deduct(ADA, 1, service_type="x")
+    engine.dispose()

@@ -10,6 +10,11 @@ from credit_sdk.redaction import REDACTED, redact
 
 SECRETS: list[Any] = [
     {"password": "hunter2"},
+    {"passwords": ["hunter2"]},
+    {"dbpassword": "hunter2", "authtoken": "abc"},
+    {"api_keys": ["abc"], "secrets": {"a": "abc"}},
+    {"cvv": 4242, "pin": 4242},
+    {"sk_live_abcdefghijklmnop1234": "a key as a key"},
     {"apiKey": "abc"},
     {"API_KEY": "abc"},
     {"x-api-key": "abc"},

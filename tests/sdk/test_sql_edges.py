@@ -1,6 +1,8 @@
 """A database that is away, closed, empty or not a database at all: one clear error each, never a secret."""
 
+import asyncio
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -215,3 +217,65 @@ def test_threads_share_one_pool(funded_url: str) -> None:
         for thread in threads:
             thread.join()
         assert billing.check(ADA, 1).remaining_credits == 900
+
+
+class Interrupted(BaseException):
+    """What a signal handler raises, as time limits of task queues do."""
+
+
+def test_an_interrupted_charge_does_not_spoil_the_pool(funded_url: str) -> None:
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with (
+            psycopg.connect(funded_url) as blocker,
+            CreditDeductionService(funded_url, pool_size=1) as billing,
+        ):
+            blocker.execute("SELECT FROM user_credit_allocations FOR UPDATE")
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with pytest.raises(Interrupted):
+                billing.deduct(ADA, 10, service_type="x", request_id="r-1")
+            blocker.rollback()
+            # The interrupted charge may have been taken; asking again under its id finds out.
+            assert billing.deduct(ADA, 10, service_type="x", request_id="r-1").remaining == 990
+            assert billing.check(ADA, 1).remaining_credits == 990
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+async def test_a_statement_that_takes_too_long_is_given_up(funded_url: str) -> None:
+    with psycopg.connect(funded_url) as blocker:
+        blocker.execute("SELECT FROM user_credit_allocations FOR UPDATE")
+        billing = CreditDeductionService(funded_url, timeout=0.2, retries=ONCE)
+        with billing, pytest.raises(UnavailableError, match="57014"):
+            billing.deduct(ADA, 10, service_type="x")
+        service = AsyncCreditDeductionService(funded_url, timeout=0.2, retries=ONCE)
+        with pytest.raises(UnavailableError, match="57014"):
+            await service.deduct(ADA, 10, service_type="x")
+        await service.close()
+
+
+def test_loops_that_ended_leave_no_connections_behind(funded_url: str) -> None:
+    billing = AsyncCreditDeductionService(funded_url)
+
+    async def charges() -> None:
+        await asyncio.gather(*(billing.deduct(ADA, 1, service_type="x") for _ in range(4)))
+
+    for _ in range(4):
+        asyncio.run(charges())
+
+    async def close() -> None:
+        await billing.check(ADA, 1)
+        await billing.close()
+
+    asyncio.run(close())
+    with psycopg.connect(funded_url, autocommit=True) as owner:
+        ours = (
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE application_name = 'credit-sdk' AND datname = current_database()"
+        )
+        # The server notices a connection that was hung up a moment later.
+        while (row := owner.execute(ours).fetchone()) and row[0]:
+            pass

@@ -1,6 +1,7 @@
 """The path of a charge: hold the credits, let the work run, capture what it cost (SPEC section 3)."""
 
 import logging
+import time
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -8,12 +9,14 @@ from pydantic import JsonValue
 
 from credit_sdk._flows.retrying import Retries, retrying
 from credit_sdk._flows.steps import Failed, Flow, Perform
+from credit_sdk.amounts import SMALLEST_AMOUNT
 from credit_sdk.errors import (
     CreditError,
     HoldClosedError,
     HoldExpiredError,
     HoldsUnsupportedError,
     InsufficientCreditsError,
+    ValidationFailedError,
 )
 from credit_sdk.identifiers import new_request_id
 from credit_sdk.models import Hold, Receipt
@@ -28,6 +31,9 @@ from credit_sdk.operations import (
 )
 
 logger = logging.getLogger("credit_sdk")
+
+ASK_AGAIN_SECONDS = 60.0
+"""How long a server or database that knew no holds is believed to know none."""
 
 
 @dataclass(slots=True)
@@ -49,24 +55,37 @@ class ChargePlan:
     hold: Hold | None = None
 
     def hold_request(self) -> PlaceHold:
-        """Return the hold to place."""
-        fields = self._common_fields() | {"credits": self.estimate, "ttl_seconds": self.ttl_seconds}
-        return parse(PlaceHold, fields)
+        """Return the hold to place; what could not be charged afterwards is refused here."""
+        fields = {
+            "credits": self.estimate,
+            "ttl_seconds": self.ttl_seconds,
+            "request_metadata": self.metadata,
+        }
+        return parse(PlaceHold, self._common_fields() | fields)
 
     def check_request(self) -> CheckCredits:
         """Return the question whether the estimate would be covered now."""
         return parse(CheckCredits, {"org_id": self.org_id, "user_id": self.user_id, "credits": self.estimate})
 
-    def deduct_request(self) -> Deduct:
+    def deduct_request(self, credits: Decimal) -> Deduct:
         """Return the charge as one that needs no hold."""
-        return parse(
-            Deduct, self._common_fields() | {"credits": self.credits, "request_metadata": self.metadata}
-        )
+        fields = {"credits": credits, "request_metadata": self.metadata}
+        return parse(Deduct, self._common_fields() | fields)
 
     def capture_request(self, hold: Hold) -> CaptureHold:
         """Return the capture of the hold, for what the work has cost."""
         fields = {"hold_id": hold.hold_id, "org_id": hold.org_id, "credits": self.credits}
         return parse(CaptureHold, fields | {"request_metadata": self.metadata})
+
+    def drop_unkeepable_metadata(self) -> None:
+        """Leave out what the work has set and cannot be kept: the work is charged all the same."""
+        if not self.metadata:
+            return
+        try:
+            self.deduct_request(SMALLEST_AMOUNT)
+        except ValidationFailedError as error:
+            logger.warning("The metadata of charge %s is not kept: %s", self.request_id, error)
+            self.metadata = {"metadata_not_kept": str(error)}
 
     def _common_fields(self) -> dict[str, object]:
         names = ("org_id", "user_id", "service_type", "service_name", "request_id")
@@ -75,31 +94,57 @@ class ChargePlan:
 
 @dataclass(slots=True)
 class HoldSupport:
-    """Whether the books know holds; found out by asking for the first one."""
+    """Whether the books know holds; found out by asking, and asked again after a while."""
 
-    known_missing: bool = False
+    missing_until: float = 0.0
+    """On the monotonic clock, in seconds."""
+    warned: bool = False
+
+    @property
+    def known_missing(self) -> bool:
+        """Whether it is not worth asking now."""
+        return self.missing_until > time.monotonic()
+
+    def found_missing(self, reason: HoldsUnsupportedError) -> None:
+        """Remember for a while, and say so once: a proxy may have answered for a server that restarts."""
+        self.missing_until = time.monotonic() + ASK_AGAIN_SECONDS
+        if not self.warned:
+            logger.warning("%s Credits are checked before and deducted after each operation instead.", reason)
+            self.warned = True
 
 
 def charging(plan: ChargePlan, retries: Retries, support: HoldSupport) -> Flow[Receipt | None]:
     """Hold, perform, capture. Answers None if the work failed or cost nothing: then nothing is taken."""
-    if support.known_missing:
+    if support.known_missing or not plan.estimate:
         return (yield from deducting_afterwards(plan, retries))
     try:
         hold = yield from retrying(plan.hold_request(), retries)
     except HoldsUnsupportedError as error:
-        support.known_missing = True
-        logger.warning("%s Credits are checked before and deducted after each operation instead.", error)
+        support.found_missing(error)
         return (yield from deducting_afterwards(plan, retries))
     plan.hold = hold
     failure: Failed | None = yield Perform()
     if failure is not None or not plan.credits:
         yield from _releasing(hold, retries)
         return None
+    plan.drop_unkeepable_metadata()
     return (yield from _capturing(plan, hold, retries))
 
 
 def deducting_afterwards(plan: ChargePlan, retries: Retries) -> Flow[Receipt | None]:
     """Check, perform, deduct: without a hold, two calls at once may both find the same credits."""
+    # What could not be charged afterwards is refused now.
+    plan.deduct_request(plan.estimate or SMALLEST_AMOUNT)
+    if plan.estimate:
+        yield from _checking(plan, retries)
+    failure: Failed | None = yield Perform()
+    if failure is not None or not plan.credits:
+        return None
+    plan.drop_unkeepable_metadata()
+    return (yield from retrying(plan.deduct_request(plan.credits), retries))
+
+
+def _checking(plan: ChargePlan, retries: Retries) -> Flow[None]:
     check = yield from retrying(plan.check_request(), retries)
     if not check:
         raise InsufficientCreditsError(
@@ -109,10 +154,6 @@ def deducting_afterwards(plan: ChargePlan, retries: Retries) -> Flow[Receipt | N
             available=check.available_credits,
             request_id=plan.request_id,
         )
-    failure: Failed | None = yield Perform()
-    if failure is not None or not plan.credits:
-        return None
-    return (yield from retrying(plan.deduct_request(), retries))
 
 
 def _capturing(plan: ChargePlan, hold: Hold, retries: Retries) -> Flow[Receipt]:
@@ -126,7 +167,7 @@ def _capturing(plan: ChargePlan, hold: Hold, retries: Retries) -> Flow[Receipt]:
     except HoldClosedError:
         # Someone gave the hold back while the work ran. The work succeeded all the same, so it is
         # charged under the same request id, which cannot be charged twice.
-        return (yield from retrying(plan.deduct_request(), retries))
+        return (yield from retrying(plan.deduct_request(plan.credits), retries))
     except CreditError as error:
         if not error.retryable:
             # The caller sees an exception, so nothing may be taken, and nothing stay set aside.

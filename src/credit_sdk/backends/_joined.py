@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias, cast
 
 import psycopg
+import sqlalchemy.exc
 import sqlalchemy.orm
 from sqlalchemy.ext.asyncio import AsyncConnection as EngineAsyncConnection
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -34,8 +35,11 @@ class JoinedBackend:
 
     def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
         """Return the operation's result, or raise a `CreditError`."""
-        with _savepoint(self._connection) as connection:
-            return hold_dialogue(connection, self._books.carrying_out(operation))
+        try:
+            with _savepoint(self._connection) as connection:
+                return hold_dialogue(connection, self._books.carrying_out(operation))
+        except (psycopg.Error, sqlalchemy.exc.SQLAlchemyError) as error:
+            raise _unusable(error) from error
 
     def as_caller(self, session_token: str) -> "JoinedBackend":  # noqa: ARG002 - a database has no sessions
         """Return this backend: a database knows its role, not the caller."""
@@ -54,8 +58,11 @@ class AsyncJoinedBackend:
 
     async def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
         """Return the operation's result, or raise a `CreditError`."""
-        async with _savepoint_async(self._connection) as connection:
-            return await hold_dialogue_async(connection, self._books.carrying_out(operation))
+        try:
+            async with _savepoint_async(self._connection) as connection:
+                return await hold_dialogue_async(connection, self._books.carrying_out(operation))
+        except (psycopg.Error, sqlalchemy.exc.SQLAlchemyError) as error:
+            raise _unusable(error) from error
 
     def as_caller(self, session_token: str) -> "AsyncJoinedBackend":  # noqa: ARG002 - a database has no sessions
         """Return this backend: a database knows its role, not the caller."""
@@ -101,7 +108,15 @@ def _require_transaction(connection: "psycopg.Connection[Any] | psycopg.AsyncCon
         raise ConfigurationError("within() needs an open transaction; this connection is in autocommit mode.")
 
 
+def _unusable(error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"The transaction cannot be joined ({type(error).__name__}): it must be open and not have failed."
+    )
+
+
 def _psycopg(driver: Any) -> Any:
     if not isinstance(driver, psycopg.Connection | psycopg.AsyncConnection):
         raise ConfigurationError("within() needs an engine of psycopg: postgresql+psycopg://.")
+    if driver.autocommit:
+        raise ConfigurationError("within() needs a transaction; this engine is in autocommit mode.")
     return driver

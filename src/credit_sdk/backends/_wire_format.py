@@ -37,6 +37,7 @@ _ERRORS_BY_STATUS: dict[int, type[CreditError]] = {
     503: UnavailableError,
 }
 _SERVER_ERROR = 500
+_METADATA = frozenset({"request_metadata", "event_metadata"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,13 @@ class Credential:
     api_key: str | None = None
     bearer_token: str | None = None
     session_token: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot travel in a header, without repeating it."""
+        for name in self.__slots__:
+            secret = getattr(self, name)
+            if secret is not None and not (secret.isascii() and secret.isprintable()):
+                raise ConfigurationError(f"{name} has characters that no credential has.")
 
     def __repr__(self) -> str:
         """Name the kind of credential, never the secret."""
@@ -114,15 +122,22 @@ def decode(
 ) -> ResultT_co:
     """Return the result in a response, or raise the error that it stands for."""
     body = _json(content)
-    if status in {200, 201} and body is not None:
-        try:
-            return cast("ResultT_co", operation.result.model_validate(body))
-        except ValidationError as error:
-            raise UnexpectedResponseError(
-                f"{host} answered {type(operation).__name__} with something else: "
-                f"{error.error_count()} fields do not fit."
-            ) from None
+    if status in {200, 201}:
+        return _result(operation, headers, body, host)
     raise _error(operation, status, headers, body, host)
+
+
+def _result(
+    operation: Operation[ResultT_co], headers: Mapping[str, str], body: dict[str, Any] | None, host: str
+) -> ResultT_co:
+    try:
+        return cast("ResultT_co", operation.result.model_validate(body))
+    except ValidationError as error:
+        detail = f"{host} answered {type(operation).__name__} with something that cannot be read"
+        if headers.get("Content-Type", "").startswith("application/json"):
+            # It did carry the operation out, or a proxy cut the answer: asking again tells.
+            raise OutcomeUnknownError(f"{detail} ({error.error_count()} fields do not fit).") from None
+        raise UnexpectedResponseError(f"{detail}; is the credits API there?") from None
 
 
 def transport_error(error: Exception, host: str, *, sent: bool) -> CreditError:
@@ -179,9 +194,9 @@ def _json(content: bytes) -> dict[str, Any] | None:
 
 
 def _with_plain_metadata(members: dict[str, Any]) -> dict[str, Any]:
-    """Make the metadata of a charge plain JSON again, which knows no `Decimal`."""
-    if "request_metadata" in members:
-        members["request_metadata"] = _plain(members["request_metadata"])
+    """Make the metadata of a charge or an event plain JSON again, which knows no `Decimal`."""
+    for name in _METADATA & members.keys():
+        members[name] = _plain(members[name])
     return members
 
 

@@ -3,6 +3,7 @@
 The only file that imports httpx.
 """
 
+import time
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ from credit_sdk.backends._wire_format import (
     too_large,
     transport_error,
 )
+from credit_sdk.errors import OutcomeUnknownError
 from credit_sdk.operations import Operation, ResultT_co
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
@@ -45,6 +47,7 @@ class HttpBackend:
         client: httpx.Client | None = None,
     ) -> None:
         self._url = server_url(url)
+        self._timeout = timeout
         self._host = httpx.URL(self._url).netloc.decode()
         self._headers = _headers(credential)
         self._clients = (
@@ -77,12 +80,10 @@ class HttpBackend:
         with client.stream(
             request.method, request.url, content=request.content, headers=self._headers
         ) as response:
-            content = bytearray()
+            body = Body(self._host, self._timeout)
             for chunk in response.iter_bytes():
-                content += chunk
-                if len(content) > LARGEST_RESPONSE_BYTES:
-                    raise too_large(self._host)
-            return response, bytes(content)
+                body.add(chunk)
+            return response, bytes(body.content)
 
 
 class AsyncHttpBackend:
@@ -97,6 +98,7 @@ class AsyncHttpBackend:
         client: httpx.AsyncClient | None = None,
     ) -> None:
         self._url = server_url(url)
+        self._timeout = timeout
         self._host = httpx.URL(self._url).netloc.decode()
         self._headers = _headers(credential)
         self._clients = (
@@ -129,12 +131,27 @@ class AsyncHttpBackend:
         async with client.stream(
             request.method, request.url, content=request.content, headers=self._headers
         ) as response:
-            content = bytearray()
+            body = Body(self._host, self._timeout)
             async for chunk in response.aiter_bytes():
-                content += chunk
-                if len(content) > LARGEST_RESPONSE_BYTES:
-                    raise too_large(self._host)
-            return response, bytes(content)
+                body.add(chunk)
+            return response, bytes(body.content)
+
+
+class Body:
+    """The body of a response, bounded in size and time: httpx's time-out is for each piece."""
+
+    def __init__(self, host: str, timeout: float) -> None:
+        self._host = host
+        self._deadline = time.monotonic() + timeout
+        self.content = bytearray()
+
+    def add(self, piece: bytes) -> None:
+        """Add a piece; raise for a body that is too large or takes too long."""
+        self.content += piece
+        if len(self.content) > LARGEST_RESPONSE_BYTES:
+            raise too_large(self._host)
+        if time.monotonic() > self._deadline:
+            raise OutcomeUnknownError(f"{self._host} did not finish its answer in time.")
 
 
 def _headers(credential: Credential) -> dict[str, str]:

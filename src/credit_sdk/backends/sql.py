@@ -4,13 +4,15 @@ SQLAlchemy keeps the pool and knows the caller's engine; the charge itself goes 
 connection, in one autocommitted statement: one round trip.
 """
 
+import asyncio
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, cast
 
 import psycopg
 import sqlalchemy.exc
-from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
@@ -20,7 +22,7 @@ from credit_sdk.backends._books import Books
 from credit_sdk.backends._dialogues import hold_dialogue, hold_dialogue_async
 from credit_sdk.backends._joined import AsyncConnection, AsyncJoinedBackend, Connection, JoinedBackend
 from credit_sdk.backends._postgres_errors import connection_error
-from credit_sdk.errors import ConfigurationError
+from credit_sdk.errors import ConfigurationError, OutcomeUnknownError
 from credit_sdk.operations import Operation, ResultT_co
 
 DRIVER = "postgresql+psycopg"
@@ -28,13 +30,17 @@ CONNECT_TIMEOUT_SECONDS = 10
 POOL_TIMEOUT_SECONDS = 10
 RECYCLE_SECONDS = 1_800
 DEFAULT_POOL_SIZE = 10
+DEFAULT_TIMEOUT_SECONDS = 10.0
+GRACE_SECONDS = 5.0
+"""How much longer than PostgreSQL itself we wait for it to give up."""
 
 
 class SqlBackend:
     """Carries operations out on PostgreSQL, blocking.
 
     `source` is a database URL, or an `Engine` of the application's own (psycopg), which stays the
-    application's to dispose. `scale` is how many units of the database's integers make one credit.
+    application's to dispose. `scale` is how many units of the database's integers make one credit;
+    `timeout` is in seconds, for each statement, and set on connections of our own.
     """
 
     def __init__(
@@ -43,6 +49,7 @@ class SqlBackend:
         *,
         scale: int = MILLICREDITS_PER_CREDIT,
         pool_size: int = DEFAULT_POOL_SIZE,
+        timeout: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
         if isinstance(source, Engine):
             self._books = Books(host_of(source.url), scale)
@@ -50,9 +57,8 @@ class SqlBackend:
         else:
             url = database_url(source)
             self._books = Books(host_of(url), scale)
-            self._engines = PerProcess(
-                lambda: create_engine(url, **engine_options(pool_size)), lambda engine: engine.dispose()
-            )
+            options = engine_options(url, pool_size, timeout)
+            self._engines = PerProcess(lambda: create_engine(url, **options), lambda engine: engine.dispose())
 
     @property
     def engine(self) -> Engine:
@@ -90,7 +96,7 @@ class SqlBackend:
                 connection.autocommit = True
             yield connection
         finally:
-            if connection.closed:
+            if not is_reusable(connection):
                 pooled.invalidate()
             elif not autocommit:
                 connection.autocommit = False
@@ -106,15 +112,20 @@ class AsyncSqlBackend:
         *,
         scale: int = MILLICREDITS_PER_CREDIT,
         pool_size: int = DEFAULT_POOL_SIZE,
+        timeout: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
+        self._longest = timeout + GRACE_SECONDS
         if isinstance(source, AsyncEngine):
             self._books = Books(host_of(source.url), scale)
             self._engines = PerLoop(lambda: source, _leave_open)
         else:
             url = database_url(source)
             self._books = Books(host_of(url), scale)
+            options = engine_options(url, pool_size, timeout)
             self._engines = PerLoop(
-                lambda: create_async_engine(url, **engine_options(pool_size)), lambda engine: engine.dispose()
+                lambda: _tracked(create_async_engine(url, **options)),
+                lambda engine: engine.dispose(),
+                abandon=_hang_up,
             )
 
     @property
@@ -124,8 +135,11 @@ class AsyncSqlBackend:
 
     async def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
         """Return the operation's result, or raise a `CreditError`."""
-        async with self._connection() as connection:
-            return await hold_dialogue_async(connection, self._books.carrying_out(operation))
+        try:
+            async with asyncio.timeout(self._longest), self._connection() as connection:
+                return await hold_dialogue_async(connection, self._books.carrying_out(operation))
+        except TimeoutError:
+            raise OutcomeUnknownError(f"PostgreSQL at {self._books.host} did not answer in time.") from None
 
     def within(self, connection: AsyncConnection) -> AsyncJoinedBackend:
         """Return a backend whose operations are part of the caller's own transaction."""
@@ -153,11 +167,11 @@ class AsyncSqlBackend:
                 await connection.set_autocommit(True)
             yield connection
         finally:
-            if connection.closed:
-                pooled.invalidate()
+            # The pool speaks SQLAlchemy's blocking protocol, which awaits through greenlets.
+            if not is_reusable(connection):
+                await greenlet_spawn(pooled.invalidate)
             elif not autocommit:
                 await connection.set_autocommit(False)
-            # The pool speaks SQLAlchemy's blocking protocol, which awaits through greenlets.
             await greenlet_spawn(pooled.close)
 
 
@@ -201,12 +215,14 @@ def require_psycopg(driver: str) -> None:
         raise ConfigurationError(f"The engine uses the driver {driver!r}; make it with {DRIVER}://.")
 
 
-def engine_options(pool_size: int) -> dict[str, Any]:
-    """Return how our own pools are made.
+def engine_options(url: URL, pool_size: int, timeout: float) -> dict[str, Any]:
+    """Return how our own pools are made; `timeout` is in seconds.
 
     A connection is not tested before use, which would cost a third of the rate: every operation is
     safe to repeat, so a stale one costs a retry.
     """
+    milliseconds = max(1, round(timeout * 1_000))
+    given = str(url.query.get("options", ""))
     return {
         "isolation_level": "AUTOCOMMIT",
         "pool_size": pool_size,
@@ -216,8 +232,41 @@ def engine_options(pool_size: int) -> dict[str, Any]:
         "pool_use_lifo": True,
         # Every statement commits by itself, so there is nothing to roll back on return.
         "pool_reset_on_return": None,
-        "connect_args": {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "credit-sdk"},
+        "connect_args": {
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "application_name": "credit-sdk",
+            # The server gives up first; a host that is gone is noticed by TCP.
+            "options": f"{given} -c statement_timeout={milliseconds}".strip(),
+            "tcp_user_timeout": milliseconds + 1_000,
+        },
     }
+
+
+def is_reusable(connection: "psycopg.Connection[Any] | psycopg.AsyncConnection[Any]") -> bool:
+    """Whether a connection may go back to the pool: not one that an interrupted call left waiting."""
+    return connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+
+_driver_connections: weakref.WeakKeyDictionary[AsyncEngine, weakref.WeakSet[Any]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _tracked(engine: AsyncEngine) -> AsyncEngine:
+    """Remember the driver's connections of an engine, so that they can be hung up without its loop."""
+    connections = _driver_connections[engine] = weakref.WeakSet()
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def remember(adapted: Any, _: object) -> None:
+        connections.add(adapted.driver_connection)
+
+    return engine
+
+
+def _hang_up(engine: AsyncEngine) -> None:
+    """Close the connections of an engine whose event loop has ended without closing them."""
+    for connection in list(_driver_connections.get(engine, ())):
+        connection.pgconn.finish()
 
 
 async def _leave_open(_: AsyncEngine) -> None:
