@@ -45,7 +45,7 @@ schema: $(READY) ## write src/reference_server/sql/schema.sql anew
 	@$(RUN)/python -m reference_server.schema_dump
 
 clean: ## remove what was made here, but for data in .data
-	@rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .tools dist tests/peers/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find src tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 $(READY): pyproject.toml uv.lock | $(UV)

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 from credit_sdk import operations
 from credit_sdk.errors import NotAMemberError, NotFoundError, PermissionDeniedError
 from credit_sdk.operations import Operation
-from reference_server.access import Ledger, manages_organization, reads_organization
+from reference_server.access import Ledger, Rule, manages_organization, reads_organization
 from reference_server.callers import MANAGE, READ, ApiKey, Caller
 
 OperationT = TypeVar("OperationT", bound=Operation[Any])
@@ -40,27 +40,48 @@ async def lists_organizations(
     return operation.model_copy(update={"user_id": caller.user_id})
 
 
+async def admits(caller: Caller, operation: operations.AddMember, ledger: Ledger) -> operations.AddMember:
+    """Let users in as a manager. Which organisation pays for whom by default is no other one's to change."""
+    await manages_organization(caller, operation, ledger)
+    if not operation.is_default or _may_move_default(caller, operation.user_id):
+        return operation
+    standing = await ledger.execute(operations.GetUserCredits(user_id=operation.user_id))
+    if any(each.org_id != operation.org_id for each in standing.organizations):
+        raise PermissionDeniedError(
+            "The user is in other organisations: only they themselves or a system administrator "
+            "change which one is the default."
+        )
+    return operation
+
+
 async def reads_subscription(caller: Caller, operation: OfSubscription, ledger: Ledger) -> OfSubscription:
     """Members read the subscriptions of their organisation; those of others do not exist for them."""
-    org_id = await _organization_of(operation, ledger)
-    try:
-        await reads_organization(caller, operations.ListSubscriptions(org_id=org_id), ledger)
-    except (NotAMemberError, PermissionDeniedError):
-        raise _unknown(operation.subscription_id) from None
+    await _apply(reads_organization, caller, operation.subscription_id, ledger)
     return operation
 
 
 async def manages_subscription(caller: Caller, operation: OfSubscription, ledger: Ledger) -> OfSubscription:
     """Change a subscription as a manager of its organisation."""
-    await reads_subscription(caller, operation, ledger)
-    org_id = await _organization_of(operation, ledger)
-    await manages_organization(caller, operations.ListSubscriptions(org_id=org_id), ledger)
+    await _apply(manages_organization, caller, operation.subscription_id, ledger)
     return operation
 
 
-async def _organization_of(operation: OfSubscription, ledger: Ledger) -> str:
-    subscription = await ledger.execute(operations.GetSubscription(subscription_id=operation.subscription_id))
-    return subscription.org_id
+async def _apply(rule: Rule, caller: Caller, subscription_id: str, ledger: Ledger) -> None:
+    """Apply the rule of an organisation to its subscription."""
+    if isinstance(caller, ApiKey):
+        # What the key may do at all, before it learns whether there is such a subscription.
+        await rule(caller, operations.ListSubscriptions(org_id=caller.org_id or "any"), ledger)
+    try:
+        found = await ledger.execute(operations.GetSubscription(subscription_id=subscription_id))
+        await rule(caller, operations.ListSubscriptions(org_id=found.org_id), ledger)
+    except (NotAMemberError, NotFoundError):
+        raise _unknown(subscription_id) from None
+
+
+def _may_move_default(caller: Caller, user_id: str) -> bool:
+    if isinstance(caller, ApiKey):
+        return caller.org_id is None
+    return caller.is_system_admin or caller.user_id == user_id
 
 
 def _unknown(subscription_id: str) -> NotFoundError:

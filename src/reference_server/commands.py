@@ -1,5 +1,6 @@
-"""The commands that this package adds to `credits`: serve, migrate, token."""
+"""The commands that this package adds to `credits`: serve, migrate, run-due, token."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(serve)
     app.command("migrate")(migrate_database)
+    app.command("run-due")(run_due)
     token = typer.Typer(help="Make sessions and API keys, on the database.", no_args_is_help=True)
     token.command("create-session")(create_session)
     token.command("create-key")(create_key)
@@ -66,6 +68,31 @@ def migrate_database(
     typer.echo(
         f"{verb} {', '.join(done)}." if done else f"Nothing to do: the schema is at version {report.version}."
     )
+
+
+def run_due(
+    database_url: DatabaseUrl = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Do what is due: expire holds, refresh pools, reset allocations, end subscriptions.
+
+    The server does the same in the background. Safe to run late, twice and beside it.
+    """
+    with _one_line_errors():
+        from credit_sdk.backends.sql import SqlBackend  # noqa: PLC0415
+        from reference_server.sweeping import do_all_due  # noqa: PLC0415
+
+        backend = SqlBackend(_database_url(database_url), pool_size=1)
+        try:
+            done = do_all_due(backend.execute)
+        finally:
+            backend.close()
+    typer.echo(json.dumps(done) if as_json else _sentence(done))
+
+
+def _sentence(done: dict[str, int]) -> str:
+    parts = [f"{name.replace('_', ' ')} {count}" for name, count in done.items() if count]
+    return f"Done: {', '.join(parts)}." if parts else "Nothing was due."
 
 
 def create_session(

@@ -67,7 +67,11 @@ def openapi() -> Json:
 
 
 _SECURITY_SCHEMES: Json = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "A session token or an API key."},
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A session, an API key, or an access token of the identity provider.",
+    },
     "api_key": {"type": "apiKey", "in": "header", "name": API_KEY_HEADER},
     "session": {"type": "apiKey", "in": "cookie", "name": SESSION_COOKIE},
 }

@@ -57,7 +57,7 @@ TERMS: Mapping[type[Operation[Any]], Terms] = {
     operations.CancelSubscription: Terms(administration.manages_subscription),
     operations.ListOrganizations: Terms(administration.lists_organizations),
     operations.ListMembers: Terms(access.reads_organization),
-    operations.AddMember: Terms(access.manages_organization),
+    operations.AddMember: Terms(administration.admits),
 }
 
 

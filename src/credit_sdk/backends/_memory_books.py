@@ -8,12 +8,14 @@ import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, ClassVar, Literal
 from uuid import UUID, uuid4
 
 from pydantic import JsonValue
 
 from credit_sdk.amounts import MILLICREDITS_PER_CREDIT, format_credits, from_millicredits
+from credit_sdk.backends._memory_plans import Subscription
 from credit_sdk.errors import (
     IdempotencyConflictError,
     InsufficientCreditsError,
@@ -37,6 +39,11 @@ class Organization:
     id: str
     name: str
     status: OrganizationStatus
+    created_at: datetime
+    display_name: str | None = None
+    slug: str | None = None
+    plan_tier: str = "platform"
+    max_seats: int | None = None
 
 
 @dataclass(slots=True)
@@ -48,6 +55,8 @@ class Pool:
     purchased: int = 0
     allow_overage: bool = False
     overage_limit: int = 0
+    monthly_refresh: int = 0
+    next_refresh_date: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -63,16 +72,22 @@ class Member:
 
 @dataclass(slots=True)
 class Allocation:
-    """A member's share. `held` is kept beside the holds it sums, as the database keeps it."""
+    """A member's share. `held` is kept beside the holds it sums, as the database keeps it.
+
+    `settled` is what closed periods used, `shortfall` what the last reset could not refill.
+    """
 
     org_id: str
     user_id: str
     created_at: datetime
     updated_at: datetime
     allocated: int = 0
+    settled: int = 0
+    shortfall: int = 0
     used: int = 0
     held: int = 0
     reset_period: ResetPeriod = "never"
+    last_reset_date: datetime | None = None
     next_reset_date: datetime | None = None
     is_active: bool = True
     notes: str | None = None
@@ -129,13 +144,24 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One row of the billing history; `after` are the figures right after it."""
+    """One row of the billing history; `metadata` are the figures right after it.
+
+    `content` is what the request id stands for, if the event has one.
+    """
 
     org_id: str
-    request_id: str
-    content: tuple[Any, ...]
-    credits: int
-    after: Mapping[str, Any]
+    type: str
+    created_at: datetime
+    metadata: Mapping[str, Any]
+    credits: int | None = None
+    amount: Decimal = Decimal(0)
+    notes: str | None = None
+    subscription_id: UUID | None = None
+    period_start: datetime | None = None
+    period_end: datetime | None = None
+    request_id: str | None = None
+    content: tuple[Any, ...] = ()
+    id: UUID = field(default_factory=uuid4)
 
 
 class Books:
@@ -156,6 +182,7 @@ class Books:
         self.sessions: dict[str, str] = {}
         self.holds: dict[UUID, Hold] = {}
         self.entries: dict[UUID, Entry] = {}
+        self.subscriptions: dict[UUID, Subscription] = {}
         self.events: list[Event] = []
         self.live_holds: dict[tuple[str, str], Hold] = {}
         self.entry_by_request: dict[tuple[str, str], Entry] = {}
@@ -170,6 +197,11 @@ class Books:
     def of_organization(self, org_id: str) -> list[Allocation]:
         """Return an organisation's allocations."""
         return [each for each in self.allocations.values() if each.org_id == org_id]
+
+    def current_subscription(self, org_id: str) -> Subscription | None:
+        """Return the subscription that an organisation has now, rather not one that is not paid for."""
+        found = [each for each in self.subscriptions.values() if each.org_id == org_id and each.is_current]
+        return max(found, key=lambda each: (each.status != "past_due", each.created_at), default=None)
 
     def require_standing(self, org_id: str, user_id: str) -> None:
         """Tell nothing to whoever has no place in the organisation."""
@@ -273,6 +305,13 @@ class Books:
         self.entries[entry.id] = entry
         self.entry_by_request[entry.org_id, entry.request_id] = entry
         return entry
+
+    def write_event(self, event: Event) -> Event:
+        """Append a row to the billing history. A request id in it is unique for ever."""
+        self.events.append(event)
+        if event.request_id is not None:
+            self.event_by_request[event.org_id, event.request_id] = event
+        return event
 
     def find_hold(self, hold_id: UUID, org_id: str | None) -> Hold:
         """Return a hold; one of another organisation than the named one does not exist."""

@@ -1,5 +1,6 @@
 """Pools and allocations: what an organisation owns, and each member's share of it."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -36,10 +37,11 @@ class Pools(Books):
             "org_id": operation.org_id,
             "total_credits": pool.total,
             "allocated_credits": self.allocated(operation.org_id),
-            "used_credits": sum(each.used for each in self.of_organization(operation.org_id)),
-            "settled_credits": 0,
+            "used_credits": self.used(operation.org_id),
+            "settled_credits": self.settled(operation.org_id),
             "available_credits": self.unallocated(operation.org_id),
-            "monthly_refresh_amount": 0,
+            "monthly_refresh_amount": pool.monthly_refresh,
+            "next_refresh_date": pool.next_refresh_date,
             "allow_overage": pool.allow_overage,
             "overage_limit": pool.overage_limit,
             "lifetime_purchased_credits": pool.purchased,
@@ -54,7 +56,9 @@ class Pools(Books):
         event = self._done_before(operation, content)
         replayed = event is not None
         if event is None:
-            event = self._write(operation, content, self._fill(operation.org_id, content[1], content[2]))
+            after = self._fill(operation.org_id, content[1], content[2])
+            kind = "credit_purchase" if content[2] else "credit_grant"
+            event = self._write(operation, kind, content, after, amount=content[2])
         return models.PoolChange.model_validate(_change(event, replayed=replayed), context=self.SCALE)
 
     def allocate(self, operation: Allocate) -> models.AllocationChange:
@@ -68,7 +72,8 @@ class Pools(Books):
         replayed = event is not None
         if event is None:
             self.require_unallocated(operation.org_id, credits)
-            event = self._write(operation, content, self._enlarge(operation, credits))
+            after = self._enlarge(operation, credits)
+            event = self._write(operation, "credit_allocation", content, after, notes=operation.notes)
         return models.AllocationChange.model_validate(_change(event, replayed=replayed), context=self.SCALE)
 
     def list_allocations(self, operation: ListAllocations) -> models.AllocationPage:
@@ -79,7 +84,7 @@ class Pools(Books):
         rows = [each for each in rows if each.user_id > after][: operation.limit + 1]
         page, more = rows[: operation.limit], rows[operation.limit :]
         document = {
-            "items": [_allocation(each) for each in page],
+            "items": [allocation_document(each) for each in page],
             "next_cursor": encode_cursor(page[-1].user_id) if more else None,
         }
         return models.AllocationPage.model_validate(document, context=self.SCALE)
@@ -88,10 +93,19 @@ class Pools(Books):
         """Return what of a pool is allocated."""
         return sum(each.allocated for each in self.of_organization(org_id))
 
+    def settled(self, org_id: str) -> int:
+        """Return what of a pool was used in closed periods."""
+        return sum(each.settled for each in self.of_organization(org_id))
+
+    def used(self, org_id: str) -> int:
+        """Return what of a pool was used, in closed periods and in those that are open."""
+        return self.settled(org_id) + sum(each.used for each in self.of_organization(org_id))
+
     def unallocated(self, org_id: str) -> int:
         """Return what of a pool can still be allocated."""
         pool = self.pools.get(org_id)
-        return (pool.total if pool is not None else 0) - self.allocated(org_id)
+        total = pool.total if pool is not None else 0
+        return total - self.settled(org_id) - self.allocated(org_id)
 
     def require_unallocated(self, org_id: str, credits: int) -> None:
         """Refuse to allocate more than the pool has."""
@@ -139,12 +153,14 @@ class Pools(Books):
         # A period that stays the same keeps its date: an overdue reset is not skipped.
         if period is not None and period != allocation.reset_period:
             allocation.reset_period = period
-            allocation.next_reset_date = _next_reset(period, self.moment)
+            allocation.next_reset_date = next_reset(period, self.moment)
         return {
             "user_id": allocation.user_id,
             "allocated_credits": allocation.allocated,
             "remaining_credits": allocation.remaining,
             "reset_period": allocation.reset_period,
+            "allocated_by": operation.allocated_by,
+            "asked_reset_period": operation.reset_period,
         }
 
     def _done_before(self, operation: AddCredits | Allocate, content: tuple[Any, ...]) -> Event | None:
@@ -154,12 +170,15 @@ class Pools(Books):
         return event
 
     def _write(
-        self, operation: AddCredits | Allocate, content: tuple[Any, ...], after: dict[str, Any]
+        self,
+        operation: AddCredits | Allocate,
+        kind: str,
+        content: tuple[Any, ...],
+        after: dict[str, Any],
+        **more: Any,
     ) -> Event:
-        event = Event(operation.org_id, operation.request_id, content, content[1], after)
-        self.events.append(event)
-        self.event_by_request[event.org_id, event.request_id] = event
-        return event
+        event = Event(operation.org_id, kind, self.moment, after, content[1], content=content, **more)
+        return self.write_event(replace(event, request_id=operation.request_id))
 
 
 def _change(event: Event, *, replayed: bool) -> dict[str, Any]:
@@ -168,11 +187,12 @@ def _change(event: Event, *, replayed: bool) -> dict[str, Any]:
         "credits_added": event.credits,
         "request_id": event.request_id,
         "replayed": replayed,
-        **event.after,
+        **event.metadata,
     }
 
 
-def _allocation(row: Allocation) -> dict[str, Any]:
+def allocation_document(row: Allocation) -> dict[str, Any]:
+    """Return an allocation as it is answered, in millicredits."""
     return {
         "org_id": row.org_id,
         "user_id": row.user_id,
@@ -188,7 +208,7 @@ def _allocation(row: Allocation) -> dict[str, Any]:
     }
 
 
-def _next_reset(period: models.ResetPeriod, moment: datetime) -> datetime | None:
+def next_reset(period: models.ResetPeriod, moment: datetime) -> datetime | None:
     """Return the next midnight, Monday or first of the month (UTC)."""
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     match period:

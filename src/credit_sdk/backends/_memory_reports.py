@@ -55,7 +55,7 @@ class Reports(Books):
         """List the attribution, newest first."""
         self.organization(operation.org_id)
         rows = [(position, each) for position, each in enumerate(self._entries_of(operation.org_id))]
-        before = _position(operation.cursor) if operation.cursor else len(rows)
+        before = position_of(operation.cursor) if operation.cursor else len(rows)
         wanted = [row for row in rows[:before][::-1] if _wanted(row[1], operation)]
         page, more = wanted[: operation.limit], wanted[operation.limit :]
         document = {
@@ -95,12 +95,20 @@ class Reports(Books):
             "role": member.role,
             "is_default": member.is_default,
             "joined_at": member.joined_at,
+            **self._plan(org_id),
             "allocated_credits": allocation.allocated,
             "used_credits": allocation.used,
             "held_credits": allocation.held,
             "remaining_credits": allocation.remaining,
             "has_allocation": allocation.is_active,
         }
+
+    def _plan(self, org_id: str) -> dict[str, Any]:
+        subscription = self.current_subscription(org_id)
+        if subscription is None:
+            return {}
+        names = ("subscription_plan", "monthly_price")
+        return {name: getattr(subscription, name) for name in names}
 
     def _session_user(self, session_digest: str | None) -> str:
         if session_digest is None:
@@ -118,7 +126,8 @@ def session_digest(token: str) -> str:
     return sha256(token.encode()).hexdigest()
 
 
-def _position(cursor: str) -> int:
+def position_of(cursor: str) -> int:
+    """Return the place in a list of what was appended that a cursor stands for."""
     position = decode_cursor(cursor)
     if not re.fullmatch("[0-9]{1,18}", position):
         raise ValidationFailedError("cursor: not a cursor of this list.")

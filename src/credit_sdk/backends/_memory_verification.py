@@ -10,6 +10,7 @@ from credit_sdk.backends._memory_books import Entry
 from credit_sdk.backends._memory_pools import Pools
 from credit_sdk.operations import VerifyLedger
 
+FILLING_EVENTS = frozenset({"credit_purchase", "credit_grant", "pool_refresh"})
 Figure: TypeAlias = tuple[str, str, int, int]
 """What is kept beside the rows it follows from: subject, figure, recorded, recomputed."""
 
@@ -47,7 +48,9 @@ class Verification(Pools):
     def _pool_figures(self, org_id: str) -> Iterator[Figure]:
         if org_id not in self.pools:
             return
-        added = [each.credits for each in self.events if each.org_id == org_id and each.content[0] == "pool"]
+        added = [
+            each.credits or 0 for each in self.events if each.org_id == org_id and each.type in FILLING_EVENTS
+        ]
         available = self.unallocated(org_id)
         yield "pool", "total_credits", self.pools[org_id].total, sum(added)
         yield "pool", "available_credits", available, max(available, 0)
@@ -62,7 +65,7 @@ class Verification(Pools):
                 held[hold.content[0]] += hold.credits
         for each in self.of_organization(org_id):
             subject = f"allocation of user {each.user_id}"
-            yield subject, "settled_credits + used_credits", each.used, used[each.user_id]
+            yield subject, "settled_credits + used_credits", each.settled + each.used, used[each.user_id]
             yield subject, "held_credits", each.held, held[each.user_id]
 
     def _hold_figures(self, org_id: str, entries: list[Entry]) -> Iterator[Figure]:

@@ -7,6 +7,10 @@ The rules are those of the stored functions, one method for each, on dictionarie
     _memory_holds     place, capture, void, expire
     _memory_pools     pools and allocations
     _memory_reports   a user's standing, usage, the attribution
+    _memory_organizations   organisations and members
+    _memory_subscriptions   subscriptions to plans
+    _memory_billing   the billing screens and the history
+    _memory_due       resets, refreshes, ends of periods
     _memory_verification   recomputing the books
 
 An operation changes everything it has to, or nothing: one lock is held while it runs.
@@ -15,34 +19,48 @@ An operation changes everything it has to, or nothing: one lock is held while it
 import secrets
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from credit_sdk.amounts import Amount, parse_credits, parse_price, to_millicredits
+from credit_sdk.backends._memory_billing import BillingScreens
 from credit_sdk.backends._memory_books import Member, Organization, OrganizationStatus, Pool
-from credit_sdk.backends._memory_holds import Holds
-from credit_sdk.backends._memory_reports import Reports, session_digest
+from credit_sdk.backends._memory_due import Due
+from credit_sdk.backends._memory_reports import session_digest
 from credit_sdk.backends._memory_verification import Verification
 from credit_sdk.models import Role
 from credit_sdk.operations import (
     AddCredits,
+    AddMember,
     Allocate,
+    CancelSubscription,
     CaptureHold,
     CheckCredits,
+    CreateSubscription,
     Deduct,
     DeductBatch,
     ExpireHolds,
     GetHold,
+    GetOrganizationBilling,
     GetPool,
+    GetSubscription,
+    GetSystemBilling,
     GetUsage,
     GetUserBilling,
     GetUserCredits,
     ListAllocations,
+    ListBillingHistory,
     ListCharges,
+    ListMembers,
+    ListOrganizations,
+    ListSubscriptions,
     Operation,
     PlaceHold,
     Refund,
     ResultT_co,
+    RunDue,
+    UpdateSubscription,
+    UpgradeSubscription,
     VerifyLedger,
     VoidHold,
 )
@@ -53,7 +71,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class MemoryLedger(Holds, Verification, Reports):
+class MemoryLedger(Due, Verification, BillingScreens):
     """The books of organisations in memory. `now` is the only clock.
 
     The set-up methods do what an administrator does in the database by hand; amounts are credits.
@@ -80,7 +98,7 @@ class MemoryLedger(Holds, Verification, Reports):
     ) -> None:
         """Open an organisation's books, with credits in its pool; with None, without a pool."""
         with self._lock:
-            self.organizations[org_id] = Organization(org_id, name or org_id, status)
+            self.organizations[org_id] = Organization(org_id, name or org_id, status, self.now())
             if credits is not None:
                 self.pools[org_id] = Pool(self.now())
             if credits:
@@ -112,6 +130,9 @@ class MemoryLedger(Holds, Verification, Reports):
             allocation, wanted = self.allocations[org_id, user_id], to_millicredits(parse_price(credits))
             if wanted > allocation.allocated:
                 self.require_unallocated(org_id, wanted - allocation.allocated)
+            elif wanted < allocation.allocated:
+                # What somebody lowers by hand is meant to be that small.
+                allocation.shortfall = 0
             allocation.allocated = wanted
 
     def deactivate(self, org_id: str, user_id: str) -> None:
@@ -123,6 +144,17 @@ class MemoryLedger(Holds, Verification, Reports):
         """Suspend an organisation: nothing more is taken from it."""
         with self._lock:
             self.organizations[org_id].status = "suspended"
+
+    def set_seats(self, org_id: str, seats: int | None) -> None:
+        """Set how many members an organisation may have; with None, any number."""
+        with self._lock:
+            self.organizations[org_id].max_seats = seats
+
+    def set_refresh(self, org_id: str, credits: Amount, *, days: float) -> None:
+        """Let a pool grow by so much each month, for the first time in so many days."""
+        with self._lock:
+            self.pools[org_id].monthly_refresh = to_millicredits(parse_price(credits))
+            self.pools[org_id].next_refresh_date = self.now() + timedelta(days=days)
 
     def set_overage(self, org_id: str, limit: Amount | None) -> None:
         """Let each member use so much more than is allocated, or no more than that (None)."""
@@ -157,6 +189,19 @@ _RULES: dict[type[Operation[Any]], Callable[..., Any]] = {
     GetUsage: MemoryLedger.get_usage,
     ListCharges: MemoryLedger.list_charges,
     VerifyLedger: MemoryLedger.verify_ledger,
+    ListOrganizations: MemoryLedger.list_organizations,
+    ListMembers: MemoryLedger.list_members,
+    AddMember: MemoryLedger.admit,
+    CreateSubscription: MemoryLedger.create_subscription,
+    GetSubscription: MemoryLedger.get_subscription,
+    ListSubscriptions: MemoryLedger.list_subscriptions,
+    UpdateSubscription: MemoryLedger.update_subscription,
+    UpgradeSubscription: MemoryLedger.upgrade_subscription,
+    CancelSubscription: MemoryLedger.cancel_subscription,
+    GetOrganizationBilling: MemoryLedger.get_organization_billing,
+    GetSystemBilling: MemoryLedger.get_system_billing,
+    ListBillingHistory: MemoryLedger.list_billing_history,
+    RunDue: MemoryLedger.run_due,
 }
 
 

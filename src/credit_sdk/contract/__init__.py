@@ -4,6 +4,7 @@ Give pytest a fixture `ledger` that returns a `Harness`, and import the suite wh
 
     # tests/test_contract.py
     from credit_sdk.contract.suite import *
+    from credit_sdk.contract.administration import *
 
 The suite tests what one caller sees after another; what happens at the same time is for each
 backend's own tests.
@@ -11,10 +12,14 @@ backend's own tests.
 
 import pytest
 
-_MODULES = ("batching", "billing", "deducting", "harness", "holding", "pooling", "reading", "refunding")
-pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in _MODULES))
+_MODULES = (
+    *("batching", "billing", "capturing", "deducting", "harness", "holding"),
+    *("pooling", "reading", "refunding"),
+)
+_OF_ADMINISTRATION = ("due", "organizing", "screens", "subscribing")
+pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in (*_MODULES, *_OF_ADMINISTRATION)))
 
 from credit_sdk.contract.harness import Administrator, Harness, Payer  # noqa: E402
-from credit_sdk.contract.portal import blocking  # noqa: E402 - pytest has to know first
+from credit_sdk.contract.portal import blocking, blocking_client  # noqa: E402 - pytest has to know first
 
-__all__ = ["Administrator", "Harness", "Payer", "blocking"]
+__all__ = ["Administrator", "Harness", "Payer", "blocking", "blocking_client"]

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pytest
 from pydantic import BaseModel
 
-from credit_sdk import CreditDeductionService
+from credit_sdk import BillingClient, CreditDeductionService
 from credit_sdk.account import Account
 from credit_sdk.amounts import Amount
 from credit_sdk.errors import CreditError
@@ -62,6 +62,12 @@ class Administrator(Protocol):
     def set_overage(self, org_id: str, limit: Amount | None) -> None:
         """Let each member use so much more than is allocated, or no more than that (None)."""
 
+    def set_seats(self, org_id: str, seats: int) -> None:
+        """Set how many members an organisation may have."""
+
+    def set_refresh(self, org_id: str, credits: Amount, *, days: float) -> None:
+        """Let a pool grow by so much each month, for the first time in so many days."""
+
     def open_session(self, user_id: str) -> str:
         """Log a user in and return the session's token."""
 
@@ -104,12 +110,14 @@ class Harness:
 
     `billing` is a service on it that blocks, also where it awaits inside (see `blocking`). `carry_out`
     executes any operation with the rights that it needs, `advance` lets seconds pass on the ledger's clock.
+    `client` is a system administrator's; it blocks as well.
     """
 
     administrator: Administrator
     billing: CreditDeductionService
     carry_out: Callable[[Operation[Any]], Any]
     advance: Callable[[float], None]
+    client: BillingClient
 
     def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
         """Return the operation's result, or raise a `CreditError`."""

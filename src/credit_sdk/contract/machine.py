@@ -151,11 +151,20 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data(), end=st.sampled_from(ENDS))
     def settle(self, data: st.DataObject, end: Any) -> None:
         """Capture or void a hold, mostly one of the latest."""
-        hold_id: UUID = data.draw(st.sampled_from(self.holds[-2:]) | st.sampled_from(self.holds))
+        self.end_hold(data.draw(st.sampled_from(self.holds[-2:]) | st.sampled_from(self.holds)), end)
+
+    def end_hold(self, hold_id: UUID, end: Any) -> None:
         if end == "void":
             self.same(VoidHold(hold_id=hold_id))
         else:
             self.same(CaptureHold(hold_id=hold_id, credits=end))
+
+    @rule(fields=spending, end=st.sampled_from(ENDS))
+    def perform(self, fields: dict[str, Any], end: Any) -> None:
+        """Hold and settle, as a charged operation does."""
+        self.place_hold(fields, max(TTLS))
+        if self.holds:
+            self.end_hold(self.holds[-1], end)
 
     @rule(data=st.data(), credits=st.none() | amounts, key=st.sampled_from(REFUND_IDS))
     def refund(self, data: st.DataObject, credits: Decimal | None, key: str) -> None:

@@ -8,7 +8,12 @@ from typing import Any, cast
 
 from anyio.from_thread import BlockingPortal
 
-from credit_sdk import AsyncCreditDeductionService, CreditDeductionService
+from credit_sdk import (
+    AsyncBillingClient,
+    AsyncCreditDeductionService,
+    BillingClient,
+    CreditDeductionService,
+)
 from credit_sdk.charge import AsyncOpenCharge
 
 
@@ -20,29 +25,52 @@ def blocking(service: AsyncCreditDeductionService, portal: BlockingPortal) -> Cr
     return cast("CreditDeductionService", _Blocking(service, portal))
 
 
+def blocking_client(client: AsyncBillingClient, portal: BlockingPortal) -> BillingClient:
+    """Return the client with every method of its resources run in the portal's event loop."""
+    return cast("BillingClient", _BlockingClient(client, portal))
+
+
+class _BlockingClient:
+    def __init__(self, client: AsyncBillingClient, portal: BlockingPortal) -> None:
+        self._client = client
+        self._portal = portal
+
+    def __getattr__(self, name: str) -> Any:
+        return _Blocking(getattr(self._client, name), self._portal)
+
+    def close(self) -> None:
+        self._portal.call(self._client.close)
+
+
 class _Blocking:
-    def __init__(self, service: AsyncCreditDeductionService, portal: BlockingPortal) -> None:
+    def __init__(self, service: Any, portal: BlockingPortal) -> None:
         self._service = service
         self._portal = portal
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._service, name)
-        if inspect.isasyncgenfunction(method) or inspect.iscoroutinefunction(method):
-            return _calling(method, self._portal)
-        return method
+        if inspect.isasyncgenfunction(method):
+            return _reading(method, self._portal)
+        return _calling(method, self._portal) if inspect.iscoroutinefunction(method) else method
 
     def charge(self, *args: Any, **kwargs: Any) -> AbstractContextManager[AsyncOpenCharge]:
         return self._portal.wrap_async_context_manager(self._service.charge(*args, **kwargs))
 
     def billable(self, *args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         decorate = self._service.billable(*args, **kwargs)
-        return lambda function: _calling(decorate(_awaiting(function)), self._portal)
+
+        def billed(function: Callable[..., Any]) -> Callable[..., Any]:
+            calling = _reading if inspect.isgeneratorfunction(function) else _calling
+            return calling(decorate(_awaiting(function)), self._portal)
+
+        return billed
 
 
 def _calling(function: Callable[..., Any], portal: BlockingPortal) -> Callable[..., Any]:
-    if not inspect.isasyncgenfunction(function):
-        return lambda *args, **kwargs: portal.call(partial(function, *args, **kwargs))
+    return lambda *args, **kwargs: portal.call(partial(function, *args, **kwargs))
 
+
+def _reading(function: Callable[..., Any], portal: BlockingPortal) -> Callable[..., Any]:
     def items(*args: Any, **kwargs: Any) -> Iterator[Any]:
         generator: AsyncGenerator[Any, None] = function(*args, **kwargs)
         try:

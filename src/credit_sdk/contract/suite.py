@@ -2,8 +2,9 @@
 
 from credit_sdk.contract.batching import TestBatch
 from credit_sdk.contract.billing import TestAccount, TestBillable, TestChargeBlock, TestMethods
+from credit_sdk.contract.capturing import TestCapture, TestExpiry
 from credit_sdk.contract.deducting import TestCheck, TestDeduct, TestOverage, TestRequestIds, TestWhoMaySpend
-from credit_sdk.contract.holding import TestCapture, TestExpiry, TestPlaceHold, TestVoid, TestWhichHold
+from credit_sdk.contract.holding import TestPlaceHold, TestVoid, TestWhichHold
 from credit_sdk.contract.pooling import TestAddCredits, TestAllocate, TestListAllocations, TestPool
 from credit_sdk.contract.reading import (
     TestListCharges,

@@ -248,7 +248,8 @@ class Sums:
         return _hold(self.find(ask.hold_id))
 
     def expire_holds(self, ask: ExpireHolds) -> dict[str, Any]:
-        overdue = [row for member in MEMBERS for row in self.overdue(member)]
+        # Of holds that end together, the one that was placed first ends first.
+        overdue = [row for row in self.holds if row.state == "held" and row.until <= self.time]
         overdue.sort(key=lambda row: row.until)
         self.expire(overdue[: ask.limit])
         return {"expired": len(overdue[: ask.limit])}

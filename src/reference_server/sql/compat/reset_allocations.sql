@@ -1,0 +1,14 @@
+-- The public name of `ledger.reset_allocations`, which is no operation but a part of `ledger.run_due`.
+CREATE OR REPLACE FUNCTION public.reset_allocations("limit" INTEGER DEFAULT 1000) RETURNS INTEGER
+LANGUAGE plpgsql
+VOLATILE
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+  RETURN ledger.reset_allocations("limit");
+END;
+$$;
+
+REVOKE ALL ON FUNCTION public.reset_allocations FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public.reset_allocations TO credits_app;

@@ -1,0 +1,68 @@
+-- Invariant: a pool is refreshed once a month (UTC), however often, late or concurrently this runs. The date
+-- moves on under the pool's lock, and the history knows one refresh of a month by its request id, which no
+-- caller can use: theirs do not begin with a space. A pool takes no more than it can hold.
+--
+-- Pools that are busy are left to the next run, so that this never waits while it holds locks.
+CREATE OR REPLACE FUNCTION ledger.refresh_pools("limit" INTEGER DEFAULT 1000, OUT refreshed INTEGER)
+LANGUAGE plpgsql
+VOLATILE
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+  _now CONSTANT TIMESTAMPTZ := ledger.now();
+  _request_id CONSTANT TEXT := to_char(_now AT TIME ZONE 'UTC', '" pool_refresh "YYYY-MM');
+  _org_ids TEXT[];
+BEGIN
+  SELECT array_agg(locked.org_id) INTO _org_ids
+  FROM (
+    SELECT pool.org_id
+    FROM credit_pools AS pool
+    INNER JOIN organizations AS organization ON organization.id = pool.org_id
+    WHERE pool.monthly_refresh_amount > 0
+      AND pool.next_refresh_date <= _now
+      AND organization.status = 'active'
+    ORDER BY pool.org_id
+    LIMIT refresh_pools."limit"
+    FOR NO KEY UPDATE OF pool SKIP LOCKED
+  ) AS locked;
+
+  -- A statement of its own, to see what others committed before the locks were taken.
+  WITH due AS (
+    SELECT
+      pool.org_id, pool.total_credits, pool.available_credits, pool.last_refresh_date,
+      least(pool.monthly_refresh_amount, 1000000000000000 - pool.total_credits) AS credits
+    FROM organization_credit_pools AS pool
+    WHERE pool.org_id = ANY(_org_ids)
+  ), event AS (
+    INSERT INTO org_billing_history AS event (
+      org_id, event_type, credits, request_id, period_start, period_end, event_metadata, created_at
+    )
+    SELECT
+      due.org_id, 'pool_refresh', due.credits, _request_id,
+      date_trunc('month', _now AT TIME ZONE 'UTC') AT TIME ZONE 'UTC', ledger.next_reset('monthly', _now),
+      jsonb_build_object(
+        'total_credits', due.total_credits + due.credits,
+        'available_credits', due.available_credits + due.credits
+      ),
+      _now
+    FROM due
+    ON CONFLICT (org_id, request_id) WHERE request_id IS NOT NULL DO NOTHING
+    RETURNING event.org_id, event.credits
+  ), refreshed_pool AS (
+    UPDATE credit_pools AS pool
+    SET
+      total_credits = pool.total_credits + coalesce(event.credits, 0),
+      last_refresh_date = CASE WHEN event.org_id IS NULL THEN pool.last_refresh_date ELSE _now END,
+      next_refresh_date = ledger.next_reset('monthly', _now),
+      updated_at = _now
+    FROM due
+    LEFT JOIN event ON event.org_id = due.org_id
+    WHERE pool.org_id = due.org_id
+  )
+  SELECT count(*) INTO refreshed FROM event;
+END;
+$$;
+
+REVOKE ALL ON FUNCTION ledger.refresh_pools FROM PUBLIC;

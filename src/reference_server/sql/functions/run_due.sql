@@ -1,0 +1,25 @@
+-- Do what is due, of each kind at most `limit`. Pools are refreshed before allocations are refilled out of
+-- them. Any number of processes may run this at once: each takes rows that nobody else is busy with, waits
+-- for none, and leaves the others to the next run.
+CREATE OR REPLACE FUNCTION ledger.run_due(
+  "limit" INTEGER DEFAULT 1000,
+  OUT holds_expired INTEGER,
+  OUT allocations_reset INTEGER,
+  OUT pools_refreshed INTEGER,
+  OUT subscriptions_ended INTEGER
+)
+LANGUAGE plpgsql
+VOLATILE
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+  holds_expired := ledger.expire_holds("limit");
+  pools_refreshed := ledger.refresh_pools("limit");
+  allocations_reset := ledger.reset_allocations("limit");
+  subscriptions_ended := ledger.renew_subscriptions("limit");
+END;
+$$;
+
+REVOKE ALL ON FUNCTION ledger.run_due FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.run_due TO credits_app;

@@ -1,0 +1,3 @@
+"""The contract of administering, on each backend in each colour."""
+
+from credit_sdk.contract.administration import *  # noqa: F403

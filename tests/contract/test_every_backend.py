@@ -1,0 +1,3 @@
+"""The whole contract, on each backend in each colour."""
+
+from credit_sdk.contract.suite import *  # noqa: F403

@@ -1,0 +1,89 @@
+-- The queries that indexes exist for, each under the index that is named after it.
+-- 'o' and 'u' stand for an organisation and a member.
+
+-- credit_usage_attribution_pkey
+SELECT * FROM credit_usage_attribution WHERE org_id = 'o' AND request_id = 'r';
+
+-- credit_usage_attribution_of_id
+SELECT * FROM credit_usage_attribution WHERE id = '01a1fb95-1f71-7022-b497-824d3e7cf0ca';
+
+SELECT * FROM credit_usage_attribution WHERE id = '01a1fb95-1f71-7022-b497-824d3e7cf0ca' AND org_id = 'o';
+
+-- credit_usage_attribution_latest_of_org
+SELECT service_type, credits_used, created_at
+FROM credit_usage_attribution
+WHERE org_id = 'o'
+ORDER BY created_at DESC LIMIT 10;
+
+SELECT * FROM credit_usage_attribution
+WHERE org_id = 'o' AND (created_at, id) < (now(), '01a1fb95-1f71-7022-b497-824d3e7cf0ca')
+ORDER BY created_at DESC, id DESC LIMIT 51;
+
+SELECT sum(credits_used) FROM credit_usage_attribution
+WHERE org_id = 'o' AND created_at >= now() - INTERVAL '30 days';
+
+-- credit_usage_attribution_latest_of_member
+SELECT * FROM credit_usage_attribution
+WHERE allocation_id = '01a1fb95-1f71-7022-b497-824d3e7cf0ca'
+ORDER BY created_at DESC, id DESC LIMIT 51;
+
+SELECT sum(credits_used) FROM credit_usage_attribution
+WHERE allocation_id = '01a1fb95-1f71-7022-b497-824d3e7cf0ca' AND created_at >= now();
+
+-- credit_usage_attribution_refunds_of_charge
+SELECT sum(credits_used) FROM credit_usage_attribution
+WHERE refund_of = '01a1fb95-1f71-7022-b497-824d3e7cf0ca' AND org_id = 'o';
+
+-- credit_holds_pkey
+SELECT * FROM credit_holds WHERE id = '01a1fb95-1f71-7022-b497-824d3e7cf0ca';
+
+-- credit_holds_one_of_request
+SELECT * FROM credit_holds WHERE org_id = 'o' AND request_id = 'r' AND status = 'held';
+
+SELECT * FROM credit_holds
+WHERE org_id = 'o' AND request_id = 'r' AND status IN ('held', 'captured');
+
+-- credit_holds_overdue
+SELECT * FROM credit_holds WHERE status = 'held' AND expires_at <= now() ORDER BY expires_at LIMIT 9;
+
+SELECT * FROM credit_holds
+WHERE status = 'held' AND expires_at <= now() AND org_id = 'o' AND user_id = 'u';
+
+-- user_credit_allocations_org_id_user_id_key
+UPDATE user_credit_allocations SET used_credits = used_credits + 1
+WHERE org_id = 'o' AND user_id = 'u' AND is_active;
+
+SELECT * FROM user_credit_allocations WHERE org_id = 'o' AND user_id > 'u' ORDER BY user_id LIMIT 9;
+
+-- user_credit_allocations_pkey
+SELECT * FROM user_credit_allocations
+WHERE org_id = 'o' AND id = '01a1fb95-1f71-7022-b497-824d3e7cf0ca';
+
+-- user_credit_allocations_of_user
+SELECT org_id FROM user_credit_allocations WHERE user_id = 'u';
+
+-- user_credit_allocations_due
+SELECT * FROM user_credit_allocations
+WHERE reset_period <> 'never' AND next_reset_date <= now()
+ORDER BY next_reset_date LIMIT 9;
+
+-- organization_members_of_user
+SELECT org_id FROM organization_members WHERE user_id = 'u';
+
+-- org_billing_history_one_of_request
+SELECT * FROM org_billing_history WHERE org_id = 'o' AND request_id = 'r';
+
+-- org_billing_history_pkey
+SELECT * FROM org_billing_history WHERE id = '01a1fb95-1f71-7022-b497-824d3e7cf0ca';
+
+-- org_billing_history_latest_of_org
+SELECT * FROM org_billing_history WHERE org_id = 'o' ORDER BY created_at DESC LIMIT 9;
+
+-- organization_subscriptions_pkey
+SELECT * FROM organization_subscriptions WHERE id = '01a1fb95-1f71-7022-b497-824d3e7cf0ca';
+
+-- organization_subscriptions_of_org
+SELECT * FROM organization_subscriptions WHERE org_id = 'o' ORDER BY created_at DESC LIMIT 9;
+
+-- organization_subscriptions_one_active_of_org
+SELECT * FROM organization_subscriptions WHERE org_id = 'o' AND status = 'active';

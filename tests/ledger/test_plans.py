@@ -1,0 +1,86 @@
+"""An index exists because a query needs it, and is named after it: see `named_queries.sql`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.ledger.conftest import Books
+
+NAMED = re.compile(r"^-- (\w+)\n(.*?)(?=^-- |\Z)", re.MULTILINE | re.DOTALL)
+QUERIES = [
+    (index, query.strip())
+    for index, queries in NAMED.findall(Path(__file__).with_name("named_queries.sql").read_text())
+    for query in queries.split(";")
+    if query.strip()
+]
+GROWING_TABLES = [
+    "credit_usage_attribution", "credit_holds", "user_credit_allocations", "org_billing_history",
+    "organization_subscriptions",
+]  # fmt: skip
+# 20 organisations beside ours, each with the same 100 users.
+MANY_BOOKS = """
+INSERT INTO organizations (id, name) SELECT n, n FROM generate_series(1, 20) AS n;
+INSERT INTO user_credit_allocations (org_id, user_id)
+SELECT organizations.id, n FROM organizations CROSS JOIN generate_series(1, 100) AS n;
+INSERT INTO credit_usage_attribution (org_id, user_id, allocation_id, credits_used, service_type)
+SELECT org_id, user_id, id, 1, 'valuation' FROM user_credit_allocations CROSS JOIN generate_series(1, 3);
+INSERT INTO credit_holds (org_id, user_id, credits, service_type, request_id, expires_at)
+SELECT org_id, user_id, 1, 'valuation', id, now() + user_id::int * INTERVAL '1 minute'
+FROM user_credit_allocations;
+INSERT INTO org_billing_history (org_id, event_type, request_id)
+SELECT org_id, 'credit_grant', id FROM user_credit_allocations;
+ANALYZE;
+SET enable_seqscan = off;
+SET enable_bitmapscan = off;
+SET enable_sort = off;
+"""
+
+
+@pytest.fixture
+def planner(own_books: Books) -> Books:
+    """Books beside those of others, whose planner avoids reading whole tables and sorting."""
+    own_books.execute(MANY_BOOKS)
+    return own_books
+
+
+def indexes_of(books: Books, query: str) -> set[str]:
+    [row] = books.execute(f"EXPLAIN (FORMAT JSON) {query}")
+    return set(re.findall(r"'Index Name': '(\w+)'", str(row["QUERY PLAN"])))
+
+
+def test_queries_use_the_index_that_is_named_after_them(planner: Books) -> None:
+    for index, query in QUERIES:
+        asked = query.replace("'o'", f"'{planner.org_id}'").replace("'u'", "'7'")
+        assert indexes_of(planner, asked) == {index}, query
+
+
+def test_every_index_has_its_query(books: Books) -> None:
+    rows = books.execute("SELECT indexname FROM pg_indexes WHERE tablename = ANY(%s)", GROWING_TABLES)
+    assert {row["indexname"] for row in rows} <= {index for index, _ in QUERIES}
+
+
+def test_functions_read_no_table_as_a_whole(planner: Books) -> None:
+    """What the functions do on their usual ways is done by index."""
+    member = planner.member()
+    read = "SELECT relname, seq_scan FROM pg_stat_xact_user_tables ORDER BY relname"
+    with planner.connection.transaction():
+        before = planner.execute(read)
+        charge, hold = planner.do(member.deduct(5)), planner.do(member.hold(5))
+        for call in (
+            planner.capture(hold),
+            planner.refund(charge),
+            planner.void(planner.do(member.hold(5))),
+            planner.batch(member.item(5), member.item(6)),
+            planner.batch(member.item(5, "twice"), member.item(6, "twice")),
+            planner.sweep(),
+            member.check(5),
+            member.allocate(5),
+            planner.add(5),
+        ):
+            planner.do(call)
+        assert planner.execute(read) == before
