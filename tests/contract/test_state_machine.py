@@ -57,9 +57,9 @@ def _runs(examples: int) -> settings:
 
 
 TRIALS = {
-    "memory": ("blocking", Sums, 300),
-    "sql": ("blocking", MemoryModel, 100),
-    "http": ("awaiting", MemoryModel, 50),
+    "memory": ("blocking", Sums, 250),
+    "sql": ("blocking", MemoryModel, 80),
+    "http": ("awaiting", MemoryModel, 40),
 }
 
 

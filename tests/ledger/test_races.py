@@ -178,6 +178,21 @@ def test_grants_at_once_all_count_and_each_once(books: Books) -> None:
     assert books.differences() == []
 
 
+def test_a_grant_waits_for_the_same_one_and_replays_it(books: Books) -> None:
+    again = books.meanwhile(books.add(1_000, "grant-7"), books.add(1_000, "grant-7"))
+    assert codes([again]) == {"replayed": 1}
+
+
+def test_grants_and_allocations_share_ids(books: Books, ann: Member) -> None:
+    for first, second in (
+        (books.add(1_000, "grant-7"), ann.allocate(1_000, "grant-7")),
+        (ann.allocate(1_000, "grant-8"), books.add(1_000, "grant-8")),
+        (ann.allocate(1_000, "grant-9"), books.member().allocate(1_000, "grant-9")),
+    ):
+        assert codes([books.meanwhile(first, second)]) == {"idempotency_conflict": 1}
+    assert books.differences() == []
+
+
 def test_an_allocation_repeated_at_once_counts_once(books: Books) -> None:
     member = books.member(allocated=None)
     outcomes = books.at_once([member.allocate(1_000, "grant-7")] * 10)

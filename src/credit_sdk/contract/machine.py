@@ -129,9 +129,13 @@ class LedgerMachine(RuleBasedStateMachine):
     def place_hold(self, fields: dict[str, Any], ttl: int) -> None:
         self.same(PlaceHold(org_id=self.org_id, ttl_seconds=ttl, **fields))
 
-    @rule(charges=st.lists(spending, min_size=1, max_size=4))
-    def deduct_batch(self, charges: list[dict[str, Any]]) -> None:
-        self.same(DeductBatch(charges=tuple(Deduct(org_id=self.org_id, **fields) for fields in charges)))
+    @rule(charges=st.lists(spending, min_size=1, max_size=5), only=st.none() | members)
+    def deduct_batch(self, charges: list[dict[str, Any]], only: str | None) -> None:
+        """Take a batch, of all members or of one."""
+        of_one = {} if only is None else {"user_id": only}
+        self.same(
+            DeductBatch(charges=tuple(Deduct(org_id=self.org_id, **fields | of_one) for fields in charges))
+        )
 
     @precondition(lambda self: self.asked)
     @rule(data=st.data())
@@ -140,12 +144,16 @@ class LedgerMachine(RuleBasedStateMachine):
         self.same(data.draw(st.sampled_from(self.asked)))
 
     @precondition(lambda self: self.asked)
-    @rule(data=st.data(), member=members)
-    def ask_for_something_else(self, data: st.DataObject, member: str) -> None:
-        """Use an id again for another member."""
+    @rule(data=st.data(), member=st.none() | members)
+    def ask_for_something_else(self, data: st.DataObject, member: str | None) -> None:
+        """Use an id again: for another member, or to deduct what was held and to hold what was deducted."""
         earlier = data.draw(st.sampled_from(self.asked))
-        if "user_id" in type(earlier).model_fields:
+        if member is not None and "user_id" in type(earlier).model_fields:
             self.same(earlier.model_copy(update={"user_id": member}))
+        elif isinstance(earlier, PlaceHold):
+            self.same(Deduct(**earlier.model_dump(exclude={"ttl_seconds"})))
+        elif isinstance(earlier, Deduct):
+            self.same(PlaceHold(**earlier.model_dump()))
 
     @precondition(lambda self: self.holds)
     @rule(data=st.data(), end=st.sampled_from(ENDS))
