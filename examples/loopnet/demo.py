@@ -33,7 +33,9 @@ START_SECONDS = 120
 
 def main() -> None:
     """Show LoopNet's operations and what they did to the credits."""
-    print("Starting PostgreSQL and the reference server ...", flush=True)
+    # Programs of their own print in between, also where the output goes into a file.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a text stream, unless replaced
+    print("Starting PostgreSQL and the reference server ...")
     with served() as ready:
         print(f"The books: organisation {ORGANISATION}, 10,000 credits; {CUSTOMER} may spend 1,000.")
         user = ready["credentials"]["user_ids"][CUSTOMER]
@@ -45,7 +47,7 @@ def main() -> None:
             run_examples(environment)
         print("\n== A web application, paid by the session of its user ==")
         run_application(ready)
-        print("\n== The books ==", flush=True)
+        print("\n== The books ==")
         show_usage(ready)
         credits("verify", "--url", ready["database_url"])
     print("\nStopped. Next: README.md, then examples/loopnet/company_enrichment.py.")
@@ -75,7 +77,7 @@ def run_examples(environment: dict[str, str]) -> None:
     ) as billing:
         for title, module in EXAMPLES.items():
             before = balance(billing, environment["LOOPNET_USER"])
-            print(f"\n{title} (balance {before})", flush=True)
+            print(f"\n{title} (balance {before})")
             program = [sys.executable, "-m", f"examples.loopnet.{module}"]
             output = subprocess.run(
                 program, env=os.environ | environment, check=True, capture_output=True, text=True

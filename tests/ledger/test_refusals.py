@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -131,8 +132,8 @@ def test_a_stranger_learns_nothing(books: Books, ann: Member) -> None:
     stranger = books.stranger()
     sentences = set()
     for org_id in books.org_id, "no-such-organisation":
-        for request_id in "job-7", "job-8":
-            refusal = books.refusal(stranger.deduct(5, request_id, org_id=org_id))
+        for ask, request_id in product((stranger.deduct, stranger.hold), ("job-7", "job-8")):
+            refusal = books.refusal(ask(5, request_id, org_id=org_id))
             assert (refusal.state, refusal.figures) == ("CR413", {"code": "not_a_member"})
             sentences.add(refusal.sentence.replace(org_id, "it"))
     assert sentences == {f"User {stranger.user_id} is not a member of organisation it."}
