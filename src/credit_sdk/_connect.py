@@ -154,7 +154,7 @@ def _to_database(source: Any, options: Options) -> Connections:
 
 def _is_ledger(source: object) -> bool:
     # Asked without importing the memory backend, which few programs use.
-    return type(source).__module__ == "credit_sdk.backends.memory"
+    return any(kind.__module__ == "credit_sdk.backends.memory" for kind in type(source).__mro__)
 
 
 def _joinable(backend: Any) -> Any:

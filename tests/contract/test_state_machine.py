@@ -56,16 +56,17 @@ def _runs(examples: int) -> settings:
     )
 
 
+# The colour, the model, how many runs, and how many of the outcomes that are meant to happen may not.
 TRIALS = {
-    "memory": ("blocking", Sums, 250),
-    "sql": ("blocking", MemoryModel, 80),
-    "http": ("awaiting", MemoryModel, 40),
+    "memory": ("blocking", Sums, 250, 0),
+    "sql": ("blocking", MemoryModel, 120, 3),
+    "http": ("awaiting", MemoryModel, 40, 12),
 }
 
 
 @pytest.mark.parametrize("backend", TRIALS)
 def test_every_outcome_is_the_models(harnesses: Callable[[str, str], Harness], backend: str) -> None:
-    colour, model, examples = TRIALS[backend]
+    colour, model, examples, may_be_missed = TRIALS[backend]
     ledger = harnesses(backend, colour)
 
     def forget_other_holds() -> None:
@@ -74,7 +75,9 @@ def test_every_outcome_is_the_models(harnesses: Callable[[str, str], Harness], b
 
     trial = Trial(ledger, model, forget_other_holds)
     run_state_machine_as_test(lambda: LedgerMachine(trial), settings=_runs(examples))
-    assert not _missed(trial, every_outcome=backend == "memory"), "an outcome never happened"
+    missed = _missed(trial)
+    assert len(missed) <= may_be_missed, f"never happened: {missed}"
+    assert not any(name.endswith(" done") for name in missed)
 
 
 def _open_holds(ledger: Harness) -> list[UUID]:
@@ -84,8 +87,6 @@ def _open_holds(ledger: Harness) -> list[UUID]:
     return books.open_holds()
 
 
-def _missed(trial: Trial, *, every_outcome: bool = True) -> set[str]:
+def _missed(trial: Trial) -> set[str]:
     meant = {f"{kind} {outcome}" for kind, outcomes in MEANT_TO_HAPPEN.items() for outcome in outcomes}
-    if not every_outcome:
-        meant = {name for name in meant if name.endswith(" done")}
     return meant - trial.seen.keys()

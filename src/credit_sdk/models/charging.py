@@ -52,7 +52,7 @@ class RefundReceipt(Result):
 
 
 class Hold(Result):
-    """Credits set aside for an operation. `remaining_credits` counts what is still free to spend."""
+    """Credits set aside for an operation until `expires_at`."""
 
     hold_id: UUID
     org_id: str

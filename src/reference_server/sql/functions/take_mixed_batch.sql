@@ -48,7 +48,10 @@ BEGIN
           WHERE decision.taken
           GROUP BY decision.allocation_id
         ) AS total
-        WHERE allocation.org_id = take_mixed_batch.org_id AND allocation.id = total.allocation_id
+        WHERE allocation.org_id = take_mixed_batch.org_id
+          AND allocation.id = total.allocation_id
+          -- Says to the planner that it is few.
+          AND allocation.id = ANY(take_mixed_batch.allocation_ids)
       )
       SELECT
         jsonb_build_object('outcomes', coalesce(

@@ -13,7 +13,8 @@ AS $$
 #variable_conflict use_column
 DECLARE
   _now CONSTANT TIMESTAMPTZ := ledger.now();
-  _document JSONB;
+  -- As text, which takes half the time that building JSONB does.
+  _document JSON;
   _is_plain BOOLEAN;
   _asked BIGINT;
   _written BIGINT;
@@ -77,18 +78,21 @@ BEGIN
       WHERE (SELECT batch.is_plain FROM batch)
       GROUP BY item.allocation_id
     ) AS total
-    WHERE allocation.org_id = take_plain_batch.org_id AND allocation.id = total.allocation_id
+    WHERE allocation.org_id = take_plain_batch.org_id
+      AND allocation.id = total.allocation_id
+      -- Says to the planner that it is few.
+      AND allocation.id = ANY(take_plain_batch.allocation_ids)
   )
   SELECT
     batch.is_plain,
     batch.asked,
     (SELECT count(*) FROM charge),
-    jsonb_build_object('outcomes', (
+    json_build_object('outcomes', (
       SELECT coalesce(
-        jsonb_agg(
-          jsonb_build_object(
+        json_agg(
+          json_build_object(
             'request_id', item.request_id,
-            'receipt', jsonb_build_object(
+            'receipt', json_build_object(
               'charge_id', item.id,
               'org_id', take_plain_batch.org_id,
               'user_id', item.user_id,
@@ -103,7 +107,7 @@ BEGIN
           )
           ORDER BY item.position
         ),
-        '[]'
+        '[]'::JSON
       )
       FROM item
       WHERE batch.is_plain
@@ -116,7 +120,7 @@ BEGIN
   ELSIF _written <> _asked THEN
     RAISE EXCEPTION USING ERRCODE = 'CR999', MESSAGE = 'A request id of the batch was used before.';
   END IF;
-  RETURN _document;
+  RETURN _document::JSONB;
 END;
 $$;
 
