@@ -146,10 +146,15 @@ def _database_url(given: str | None) -> str:
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     """Turn what may go wrong outside of this program into one line on standard error."""
-    import psycopg  # noqa: PLC0415
+    try:
+        import psycopg  # noqa: PLC0415
 
-    from reference_server.embedded import EmbeddedPostgresError  # noqa: PLC0415
-    from reference_server.migrate import MigrationError  # noqa: PLC0415
+        from reference_server.embedded import EmbeddedPostgresError  # noqa: PLC0415
+        from reference_server.migrate import MigrationError  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigurationError(
+            f"This command needs an extra: pip install 'credit-sdk[server]' ({error})."
+        ) from None
 
     try:
         yield
