@@ -170,7 +170,7 @@ Credits = Annotated[
             "description": "Credits, at most three decimals; a number or a string holding one.",
             "anyOf": [
                 {"type": "number", "exclusiveMinimum": 0, "maximum": 10**12},
-                {"type": "string", "pattern": r"^[0-9]{1,13}(\.[0-9]{1,3})?$"},
+                {"type": "string", "pattern": r"^(?=.*[1-9])[0-9]{1,13}(\.[0-9]{1,3})?$"},
             ],
         },
         mode="validation",

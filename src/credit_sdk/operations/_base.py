@@ -94,7 +94,8 @@ def _texts(value: JsonValue) -> str:
 
 # Ids travel in paths and headers and are compared byte by byte, so they are printable ASCII.
 _PRINTABLE = r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$"
-Whole = Annotated[int, BeforeValidator(_whole)]
+# Last in an annotation, so that the bounds before it reach the JSON schema.
+Whole = BeforeValidator(_whole)
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 OrgId = Annotated[str, Field(min_length=1, max_length=36, pattern=_PRINTABLE)]
 UserId = Annotated[str, Field(min_length=1, max_length=255, pattern=_PRINTABLE)]

@@ -64,7 +64,7 @@ class PlaceHold(Operation[models.Hold]):
     service_name: ServiceName | None = None
     request_id: RequestId = Field(default_factory=new_request_id)
     request_metadata: Metadata = Field(default_factory=dict)
-    ttl_seconds: Annotated[Whole, Field(ge=1, le=LONGEST_HOLD_SECONDS)] = DEFAULT_HOLD_SECONDS
+    ttl_seconds: Annotated[int, Field(ge=1, le=LONGEST_HOLD_SECONDS), Whole] = DEFAULT_HOLD_SECONDS
 
 
 class CaptureHold(Operation[models.Receipt]):

@@ -11,7 +11,7 @@ from credit_sdk.operations._base import Operation, OrgId, Whole
 class ExpireHolds(Operation[models.ExpiredHolds]):
     """Give back the holds whose time is over."""
 
-    limit: Annotated[Whole, Field(ge=1, le=100_000)] = 1_000
+    limit: Annotated[int, Field(ge=1, le=100_000), Whole] = 1_000
 
 
 class VerifyLedger(Operation[models.Verification]):
@@ -26,4 +26,4 @@ class RunDue(Operation[models.DueRun]):
     Safe to run late, twice and from many processes at once; each thing is done once.
     """
 
-    limit: Annotated[Whole, Field(ge=1, le=100_000)] = 1_000
+    limit: Annotated[int, Field(ge=1, le=100_000), Whole] = 1_000

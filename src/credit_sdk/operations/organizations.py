@@ -12,7 +12,7 @@ class ListOrganizations(Operation[models.OrganizationPage]):
     """List a user's organisations, or without a user all there are."""
 
     user_id: UserId | None = None
-    limit: Annotated[Whole, Field(ge=1, le=LARGEST_PAGE)] = 100
+    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE), Whole] = 100
     cursor: Cursor | None = None
 
 
@@ -20,7 +20,7 @@ class ListMembers(Operation[models.MemberPage]):
     """List an organisation's members by user id."""
 
     org_id: OrgId
-    limit: Annotated[Whole, Field(ge=1, le=LARGEST_PAGE)] = 100
+    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE), Whole] = 100
     cursor: Cursor | None = None
 
 

@@ -55,5 +55,5 @@ class ListAllocations(Operation[models.AllocationPage]):
     """List an organisation's allocations by user id."""
 
     org_id: OrgId
-    limit: Annotated[Whole, Field(ge=1, le=LARGEST_PAGE)] = 100
+    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE), Whole] = 100
     cursor: Cursor | None = None

@@ -37,7 +37,7 @@ class GetUsage(Operation[models.Usage]):
     """Sum an organisation's usage of the last days."""
 
     org_id: OrgId
-    days: Annotated[Whole, Field(ge=1, le=366)] = 30
+    days: Annotated[int, Field(ge=1, le=366), Whole] = 30
 
 
 class ListCharges(Operation[models.ChargePage]):
@@ -48,5 +48,5 @@ class ListCharges(Operation[models.ChargePage]):
     service_type: ServiceType | None = None
     since: Moment | None = None
     until: Moment | None = None
-    limit: Annotated[Whole, Field(ge=1, le=LARGEST_PAGE)] = 100
+    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE), Whole] = 100
     cursor: Cursor | None = None

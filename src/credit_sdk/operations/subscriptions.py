@@ -21,7 +21,7 @@ class CreateSubscription(Operation[models.Subscription]):
     subscription_plan: models.SubscriptionPlan
     monthly_price: Price | None = None
     billing_cycle: models.BillingCycle = "monthly"
-    trial_days: Annotated[Whole, Field(ge=0, le=365)] = 0
+    trial_days: Annotated[int, Field(ge=0, le=365), Whole] = 0
 
 
 class GetSubscription(Operation[models.Subscription]):
@@ -75,5 +75,5 @@ class ListBillingHistory(Operation[models.BillingHistoryPage]):
 
     org_id: OrgId
     event_type: Annotated[str, Field(min_length=1, max_length=50, pattern=r"^[a-z_]+$")] | None = None
-    limit: Annotated[Whole, Field(ge=1, le=LARGEST_PAGE)] = 100
+    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE), Whole] = 100
     cursor: Cursor | None = None
