@@ -23,6 +23,7 @@ SMALLEST_AMOUNT = Decimal("0.001")
 
 _SMALLEST_EXPONENT = -3
 _LARGEST_ADJUSTED = 12
+_LARGEST_ADJUSTED_ANSWER = 30
 _CENT = Decimal("0.01")
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?", re.ASCII)
 
@@ -129,6 +130,13 @@ def _parse_balance(value: object, info: ValidationInfo) -> Decimal:
     return amount / scale if scale != 1 else amount
 
 
+def _parse_taken(value: object, info: ValidationInfo) -> Decimal:
+    amount = _parse_balance(value, info)
+    if amount <= 0:
+        raise ValueError("expected an amount above zero")
+    return amount
+
+
 def _parse_money(value: object) -> Decimal:
     return _exact_answer(value)
 
@@ -137,9 +145,13 @@ def _exact_answer(value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         raise ValueError(f"expected an amount, not {type(value).__name__}")  # noqa: TRY004 - pydantic reads ValueError
     try:
-        return Decimal(str(value))
+        amount = Decimal(str(value))
     except InvalidOperation:
         raise ValueError("expected an amount") from None
+    # To write 1e999999999 out would take all memory.
+    if not amount.is_finite() or amount.adjusted() > _LARGEST_ADJUSTED_ANSWER:
+        raise ValueError("expected an amount of this world")
+    return amount
 
 
 _NUMBER = PlainSerializer(to_number, return_type=int | float, when_used="json")
@@ -204,6 +216,14 @@ Balance = Annotated[
     WithJsonSchema({"type": "number", "description": "Credits; may be zero or negative."}),
 ]
 """An amount of credits in an answer."""
+
+Taken = Annotated[
+    Decimal,
+    PlainValidator(_parse_taken),
+    _NUMBER,
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "description": "Credits."}),
+]
+"""An amount of credits in an answer that says what was taken or set aside: never zero or less."""
 
 Money = Annotated[
     Decimal, PlainValidator(_parse_money), _NUMBER, WithJsonSchema({"type": "number", "description": "USD."})

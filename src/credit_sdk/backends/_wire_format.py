@@ -153,6 +153,11 @@ def too_large(host: str) -> CreditError:
     return UnexpectedResponseError(f"{host} answered with more than {LARGEST_RESPONSE_BYTES} bytes.")
 
 
+def too_slow(host: str) -> CreditError:
+    """Return the error for a response that does not end in time."""
+    return OutcomeUnknownError(f"{host} did not finish its answer in time.")
+
+
 def _error(
     operation: Operation[Any], status: int, headers: Mapping[str, str], body: dict[str, Any] | None, host: str
 ) -> CreditError:

@@ -3,12 +3,14 @@
 The only file that imports httpx.
 """
 
-import time
+import asyncio
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
 
 from credit_sdk._resources import PerLoop, PerProcess
+from credit_sdk.backends._deadlines import bound_connections, ending_within, seconds_left
 from credit_sdk.backends._wire_format import (
     LARGEST_RESPONSE_BYTES,
     Credential,
@@ -17,9 +19,9 @@ from credit_sdk.backends._wire_format import (
     encode,
     server_url,
     too_large,
+    too_slow,
     transport_error,
 )
-from credit_sdk.errors import OutcomeUnknownError
 from credit_sdk.operations import Operation, ResultT_co
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
@@ -35,7 +37,7 @@ class HttpBackend:
     """Carries operations out on a server, blocking.
 
     `client` may be an `httpx.Client` of the application's own, which stays the application's to close.
-    `timeout` is in seconds, for each attempt.
+    `timeout` is in seconds, for the answer to each attempt; a connection may take five more.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class HttpBackend:
         self._clients = (
             PerProcess(lambda: client, lambda _: None)
             if client is not None
-            else PerProcess(lambda: httpx.Client(**_options(timeout)), httpx.Client.close)
+            else PerProcess(lambda: _client(timeout), httpx.Client.close)
         )
 
     def as_caller(self, session_token: str) -> "HttpBackend":
@@ -66,7 +68,10 @@ class HttpBackend:
         """Return the operation's result, or raise a `CreditError`."""
         request = encode(operation, self._url)
         try:
-            response, content = self._send(request)
+            with ending_within(_longest(self._timeout)):
+                response, content = self._send(request)
+        except TimeoutError:
+            raise too_slow(self._host) from None
         except httpx.HTTPError as error:
             raise transport_error(error, self._host, sent=not isinstance(error, _NOT_SENT)) from None
         return decode(operation, response.status_code, response.headers, content, self._host)
@@ -78,11 +83,16 @@ class HttpBackend:
     def _send(self, request: Request) -> tuple[httpx.Response, bytes]:
         client = self._clients.get()
         with client.stream(
-            request.method, request.url, content=request.content, headers=self._headers
+            request.method,
+            request.url,
+            content=request.content,
+            headers=self._headers,
+            follow_redirects=False,
         ) as response:
-            body = Body(self._host, self._timeout)
-            for chunk in response.iter_bytes():
-                body.add(chunk)
+            body = Body(self._host)
+            if is_plain(response):
+                for piece in response.iter_bytes():
+                    body.add(piece)
             return response, bytes(body.content)
 
 
@@ -117,7 +127,10 @@ class AsyncHttpBackend:
         """Return the operation's result, or raise a `CreditError`."""
         request = encode(operation, self._url)
         try:
-            response, content = await self._send(request)
+            async with asyncio.timeout(_longest(self._timeout)):
+                response, content = await self._send(request)
+        except TimeoutError:
+            raise too_slow(self._host) from None
         except httpx.HTTPError as error:
             raise transport_error(error, self._host, sent=not isinstance(error, _NOT_SENT)) from None
         return decode(operation, response.status_code, response.headers, content, self._host)
@@ -129,20 +142,24 @@ class AsyncHttpBackend:
     async def _send(self, request: Request) -> tuple[httpx.Response, bytes]:
         client = self._clients.get()
         async with client.stream(
-            request.method, request.url, content=request.content, headers=self._headers
+            request.method,
+            request.url,
+            content=request.content,
+            headers=self._headers,
+            follow_redirects=False,
         ) as response:
-            body = Body(self._host, self._timeout)
-            async for chunk in response.aiter_bytes():
-                body.add(chunk)
+            body = Body(self._host)
+            if is_plain(response):
+                async for piece in response.aiter_bytes():
+                    body.add(piece)
             return response, bytes(body.content)
 
 
 class Body:
-    """The body of a response, bounded in size and time: httpx's time-out is for each piece."""
+    """The body of a response, bounded in size and in time."""
 
-    def __init__(self, host: str, timeout: float) -> None:
+    def __init__(self, host: str) -> None:
         self._host = host
-        self._deadline = time.monotonic() + timeout
         self.content = bytearray()
 
     def add(self, piece: bytes) -> None:
@@ -150,25 +167,45 @@ class Body:
         self.content += piece
         if len(self.content) > LARGEST_RESPONSE_BYTES:
             raise too_large(self._host)
-        if time.monotonic() > self._deadline:
-            raise OutcomeUnknownError(f"{self._host} did not finish its answer in time.")
+        # A client of the application's own has connections that know no end.
+        seconds_left()
+
+
+def is_plain(response: httpx.Response) -> bool:
+    """Whether a body can be read. One that is compressed, which nobody asked for, may be of any size."""
+    encoding: str = response.headers.get("Content-Encoding", "identity")
+    return encoding.lower() == "identity"
 
 
 def _headers(credential: Credential) -> dict[str, str]:
     return {
         "Accept": "application/json, application/problem+json",
+        "Accept-Encoding": "identity",
         "Content-Type": "application/json",
         **credential.headers(),
     }
 
 
 def _options(timeout: float) -> dict[str, Any]:
+    connecting = min(timeout, CONNECT_TIMEOUT_SECONDS)
     return {
-        "timeout": httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT_SECONDS)),
+        "timeout": httpx.Timeout(timeout, connect=connecting, pool=connecting),
         "limits": httpx.Limits(max_connections=LARGEST_POOL, keepalive_expiry=KEEPALIVE_SECONDS),
         "headers": {"User-Agent": "credit-sdk"},
-        "follow_redirects": False,
+        # Connections are shared by callers with sessions of their own; cookies would travel between them.
+        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=())),
     }
+
+
+def _client(timeout: float) -> httpx.Client:
+    client = httpx.Client(**_options(timeout))
+    bound_connections(client)
+    return client
+
+
+def _longest(timeout: float) -> float:
+    """Return how many seconds an attempt may take: to get a connection, and then the answer."""
+    return min(timeout, CONNECT_TIMEOUT_SECONDS) + timeout
 
 
 async def _leave_open(_: httpx.AsyncClient) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from credit_sdk.amounts import Balance
+from credit_sdk.amounts import Balance, Taken
 from credit_sdk.errors import CreditError, Limit, error_from_problem
 from credit_sdk.models._base import HoldStatus, Result
 
@@ -21,7 +21,7 @@ class Receipt(Result):
     charge_id: UUID
     org_id: str
     user_id: str
-    credits_used: Balance
+    credits_used: Taken
     remaining_credits: Balance
     service_type: str
     service_name: str | None = None
@@ -43,7 +43,7 @@ class RefundReceipt(Result):
     charge_id: UUID
     org_id: str
     user_id: str
-    credits_refunded: Balance
+    credits_refunded: Taken
     refundable_credits: Balance
     remaining_credits: Balance
     request_id: str
@@ -57,7 +57,7 @@ class Hold(Result):
     hold_id: UUID
     org_id: str
     user_id: str
-    credits: Balance
+    credits: Taken
     captured_credits: Balance
     status: HoldStatus
     service_type: str
