@@ -19,9 +19,10 @@ from credit_sdk.errors import CreditError, NotFoundError
 from reference_server.access import Ledger
 from reference_server.api import Api
 from reference_server.auth import Authenticator
+from reference_server.counting import Counter
 from reference_server.encoding import problem_response
 from reference_server.health import Readiness, healthz
-from reference_server.limits import Limiter
+from reference_server.limits import Limiter, counter_of
 from reference_server.middleware import Envelope, Gate, Traffic
 from reference_server.oidc.access import ProviderTokens
 from reference_server.oidc.provider import Provider
@@ -57,16 +58,17 @@ def create_app(settings: Settings) -> Starlette:
     """Return the server's application. It starts, and says what is missing, without a database too."""
     backend = AsyncSqlBackend(_acting_as(settings.database_role, settings.database_url))
     people = _people(settings, backend)
+    counter = counter_of(settings)
     traffic = Traffic()
     app = Starlette(
-        routes=_routes(settings, backend, people),
+        routes=_routes(settings, backend, people, Limiter(settings, counter)),
         middleware=[
             Middleware(Envelope),
             Middleware(CrossOrigin, settings.cors_origins),
             Middleware(Gate, traffic),
         ],
         exception_handlers={HTTPException: _refuse, CreditError: _explain},
-        lifespan=_lifespan(settings, backend, people),
+        lifespan=_lifespan(settings, backend, people, counter),
     )
     app.router.redirect_slashes = False
     app.state.traffic = traffic
@@ -94,11 +96,12 @@ def _people(settings: Settings, backend: AsyncSqlBackend) -> ProviderTokens | No
     return ProviderTokens(provider, backend, settings.oidc_system_admin_role)
 
 
-def _routes(settings: Settings, backend: AsyncSqlBackend, people: ProviderTokens | None) -> list[BaseRoute]:
+def _routes(
+    settings: Settings, backend: AsyncSqlBackend, people: ProviderTokens | None, limiter: Limiter
+) -> list[BaseRoute]:
     ledger: Ledger = backend
     if settings.top_up_url:
         ledger = ExplainingLedger(backend, settings.top_up_url)
-    limiter = Limiter(settings)
     api = Api(settings, ledger, Authenticator(backend, settings.key_cache_seconds, people), limiter)
     return [
         Route("/healthz", healthz),
@@ -111,7 +114,7 @@ def _routes(settings: Settings, backend: AsyncSqlBackend, people: ProviderTokens
 
 
 def _lifespan(
-    settings: Settings, backend: AsyncSqlBackend, people: ProviderTokens | None
+    settings: Settings, backend: AsyncSqlBackend, people: ProviderTokens | None, counter: Counter
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -121,6 +124,7 @@ def _lifespan(
         finally:
             if people:
                 await people.provider.close()
+            await counter.close()
             await backend.close()
 
     return lifespan

@@ -1,20 +1,19 @@
-"""How often a caller may call (SPEC section 6), counted by `limits` in this process's memory.
+"""How often a caller may call (SPEC section 6).
 
-Several worker processes count each for themselves, until a shared storage is configured.
+Processes that are given the same `Settings.rate_limit_url` share the figures; without one each
+counts for itself.
 """
 
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_address
 
-from limits import RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from starlette.requests import Request
 
 from reference_server.callers import ApiKey, Caller
+from reference_server.counting import Counter, own_counter
 from reference_server.problems import TooManyRequestsError
 from reference_server.routes import Route
 from reference_server.settings import Network, Settings
@@ -35,9 +34,7 @@ class Limiter:
     """Counts requests by caller and by client address."""
 
     settings: Settings
-    _counter: SlidingWindowCounterRateLimiter = field(
-        default_factory=lambda: SlidingWindowCounterRateLimiter(MemoryStorage())
-    )
+    counter: Counter
 
     async def spend(self, caller: Caller, method: str, route: Route | None) -> Mapping[str, str]:
         """Count a request of a caller; return the headers that say what is left (draft-10).
@@ -62,17 +59,24 @@ class Limiter:
         return Quota("unsafe", self.settings.unsafe_per_minute)
 
     async def _count(self, quota: Quota, who: str) -> Mapping[str, str]:
-        item = RateLimitItemPerMinute(quota.per_minute)
-        accepted = await self._counter.hit(item, quota.name, who)
-        window = await self._counter.get_window_stats(item, quota.name, who)
-        seconds = max(1, math.ceil(window.reset_time - time.time()))
+        count = await self.counter.count(quota.per_minute, quota.name, who)
+        seconds = max(1, math.ceil(count.reset_time - time.time()))
         headers = {
             "RateLimit-Policy": f'"{quota.name}";q={quota.per_minute};w=60',
-            "RateLimit": f'"{quota.name}";r={window.remaining};t={seconds}',
+            "RateLimit": f'"{quota.name}";r={count.remaining};t={seconds}',
         }
-        if not accepted:
+        if not count.accepted:
             raise TooManyRequestsError(seconds, headers)
         return headers
+
+
+def counter_of(settings: Settings) -> Counter:
+    """Return what counts: together with other processes where that is configured."""
+    if settings.rate_limit_url is None:
+        return own_counter()
+    from reference_server.shared_counting import SharedCounter  # noqa: PLC0415 - most servers have no Redis
+
+    return SharedCounter(settings.rate_limit_url)
 
 
 def client_address(request: Request, trusted: Sequence[Network]) -> str:

@@ -39,6 +39,19 @@ def _postgresql(url: str) -> str:
     return url
 
 
+def _redis(url: str) -> str:
+    parts = urlsplit(url)
+    try:
+        database = int(parts.path.strip("/") or 0)
+        valid = parts.scheme in {"redis", "rediss"} and parts.hostname and parts.port != 0 and database >= 0
+    except ValueError:
+        # The text of this error quotes a part of the URL, which may be the password.
+        valid = False
+    if not valid or parts.query or parts.fragment:
+        raise ValueError("must look like redis://user:password@host:6379/0, or rediss:// for TLS")
+    return url
+
+
 def _template(url: str) -> str:
     if urlsplit(url).scheme not in {"http", "https"} or url.replace("{org_id}", "").count("{"):
         raise ValueError("must be an http(s) address; {org_id} stands for the organisation")
@@ -47,6 +60,7 @@ def _template(url: str) -> str:
 
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_listed)]
 Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], BeforeValidator(_listed)]
+RedisUrl = Annotated[str, AfterValidator(_redis)]
 PerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
@@ -72,6 +86,8 @@ class Settings(IdentitySettings):
     safe_per_minute: PerMinute = 100
     refused_per_minute: PerMinute = 300
     """How many requests without a valid credential one client address may send."""
+    rate_limit_url: Annotated[RedisUrl | None, Field(repr=False)] = None
+    """The Redis in which several processes count requests together; without it each counts for itself."""
     top_up_url: Annotated[str, AfterValidator(_template)] | None = None
     """Where a refused caller is sent to buy credits, with `{org_id}` for the organisation."""
     body_seconds: Annotated[Seconds, Field(gt=0)] = 10

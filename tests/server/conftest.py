@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
+import shutil
+import signal
 import socket
+import subprocess
 import threading
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
 import psycopg
 import pytest
+import redis
 from psycopg import sql
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 from sqlalchemy import make_url
 
 from credit_sdk.backends.sql import SqlBackend
@@ -150,6 +158,59 @@ def owner_ledger(server_database: str) -> Iterator[SqlBackend]:
     backend = SqlBackend(server_database)
     yield backend
     backend.close()
+
+
+class RedisServer:
+    """A Redis of one's own, which ends with its standard input, also when this process is killed."""
+
+    COMMAND = 'redis-server "$0" & echo $!; read -r _; kill -9 $!'
+
+    def __init__(self, directory: Path) -> None:
+        self.password = "hunter2-" + secrets.token_hex(8)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
+        self._configuration = directory / "redis.conf"
+        settings = [f"port {self.port}", "bind 127.0.0.1", f"requirepass {self.password}", 'save ""']
+        settings += [f"dir {directory}", f"logfile {directory / 'redis.log'}"]
+        self._configuration.write_text("\n".join(settings))
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        self._shell = subprocess.Popen(
+            ["sh", "-c", self.COMMAND, self._configuration],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._shell.stdout
+        self._pid = int(self._shell.stdout.readline())
+        patient = Retry(ConstantBackoff(0.05), 600)
+        with redis.Redis(port=self.port, password=self.password, retry=patient) as client:
+            client.ping()
+
+    def suspend(self) -> None:
+        """Let it be there and not answer."""
+        os.kill(self._pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self._pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        self._shell.communicate()
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis that answers."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is missing here: these tests share limits between processes through it")
+    server = RedisServer(tmp_path)
+    server.start()
+    yield server
+    server.kill()
 
 
 @dataclass(frozen=True)

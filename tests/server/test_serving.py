@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -24,7 +25,7 @@ from reference_server.demo import LOOPNET_1, LOOPNET_ORG, load_demo
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.server.conftest import Running
+    from tests.server.conftest import RedisServer, Running
 
 CREDITS = Path(sys.executable).with_name("credits")
 API = "/api/v1/org-billing"
@@ -218,6 +219,36 @@ def test_several_workers(serve: Serve, database_url: str) -> None:
         assert not password or str(password) not in line
     code, _, err = process.stop()
     assert (code, err) == (0, "")
+
+
+def test_processes_share_the_figures_of_callers(
+    serve: Serve, database_url: str, redis_server: RedisServer
+) -> None:
+    settings = {"CREDITS_RATE_LIMIT_URL": redis_server.url, "CREDITS_SAFE_PER_MINUTE": "10"}
+    session = load_demo(database_url)["sessions"]["loopnet-test-1@example.com"]
+    processes = [
+        serve(*workers, DATABASE_URL=database_url, **settings) for workers in ([], ["--workers", "2"])
+    ]
+    turns = itertools.cycle(processes)
+
+    def statuses(times: int) -> list[int]:
+        with httpx.Client(cookies={"session_token": session}) as http:
+            urls = [f"{next(turns).base_url}{API}/billing/user" for _ in range(times)]
+            return [http.get(url).status_code for url in urls]
+
+    assert statuses(20).count(200) == 10
+    for line in _command_lines():
+        assert redis_server.password not in line
+    redis_server.kill()
+    answered = statuses(20)
+    # Each of the three processes counts for itself now, and says so once.
+    assert set(answered) <= {200, 429}
+    assert 200 in answered
+    for process, lines in zip(processes, (1, 2), strict=True):
+        code, _, err = process.stop()
+        assert code == 0
+        assert 1 <= err.count("Redis does not answer") <= lines
+        assert redis_server.password not in err
 
 
 def _command_lines() -> list[str]:

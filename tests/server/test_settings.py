@@ -23,6 +23,12 @@ WRONG = [
     ("CREDITS_TOP_UP_URL", "https://shop.example/{user}"),
     ("CREDITS_BODY_SECONDS", "0"),
     ("CREDITS_SWEEP_SECONDS", "nan"),
+    ("CREDITS_RATE_LIMIT_URL", "http://cache.example"),
+    ("CREDITS_RATE_LIMIT_URL", "redis://"),
+    ("CREDITS_RATE_LIMIT_URL", "redis://cache.example:0"),
+    ("CREDITS_RATE_LIMIT_URL", "redis://cache.example:65536"),
+    ("CREDITS_RATE_LIMIT_URL", "redis://cache.example/first"),
+    ("CREDITS_RATE_LIMIT_URL", "redis://cache.example/0?socket_timeout=60"),
     ("CREDITS_DATABASE_ROLE", "postgres; drop table users"),
 ]
 
@@ -38,11 +44,29 @@ def test_the_database_is_needed() -> None:
         Settings.of({})
 
 
-def test_a_password_is_not_repeated() -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"DATABASE_URL": "mysql://user:hunter2@db"},
+        {"DATABASE_URL": URL, "CREDITS_RATE_LIMIT_URL": "http://:hunter2@cache"},
+        {"DATABASE_URL": URL, "CREDITS_RATE_LIMIT_URL": "redis://user:hunter2"},
+    ],
+)
+def test_a_password_is_not_repeated(wrong: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        Settings.of({"DATABASE_URL": "mysql://user:hunter2@db"})
+        Settings.of(wrong)
     assert "hunter2" not in str(raised.value)
-    assert "hunter2" not in repr(Settings(database_url="postgresql://user:hunter2@db"))
+
+
+def test_settings_that_are_shown_hide_passwords() -> None:
+    settings = Settings(
+        database_url="postgresql://user:hunter2@db",
+        rate_limit_url="redis://user:hunter2@cache",
+        oidc_client_secret="hunter2",
+        secret_key="hunter2" * 5,
+    )
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in str(settings)
 
 
 def test_arguments_go_before_the_environment() -> None:
@@ -60,6 +84,7 @@ def test_settings_survive_the_way_to_another_process() -> None:
             "CREDITS_TRUSTED_PROXIES": "10.0.0.0/8,::1",
             "CREDITS_TOP_UP_URL": "https://shop.example/?org={org_id}",
             "CREDITS_DATABASE_ROLE": "",
+            "CREDITS_RATE_LIMIT_URL": "rediss://user:p%40ss@cache.example:6380/3",
             "CREDITS_KEY_CACHE_SECONDS": "0.5",
         }
     )
