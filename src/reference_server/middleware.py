@@ -3,12 +3,14 @@
 import logging
 import os
 import re
+import traceback
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from credit_sdk.errors import UnavailableError
+from credit_sdk.redaction import redact_text
 from credit_sdk.wire import REQUEST_ID_HEADER
 from reference_server.encoding import problem_response
 from reference_server.problems import InternalError
@@ -41,7 +43,9 @@ class Envelope:
         try:
             await self.app(scope, receive, answer.send)
         except Exception:
-            logger.exception("request %s failed", request_id)
+            # The text of an exception that nobody expected may quote an address or a key.
+            trace = redact_text(traceback.format_exc())
+            logger.error("request %s failed\n%s", request_id, trace)  # noqa: TRY400 - that is, redacted
             if answer.started:
                 raise
             await problem_response(InternalError(), request_id)(scope, receive, answer.send)

@@ -1,6 +1,7 @@
 """A database that is away, closed, empty or not a database at all: one clear error each, never a secret."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -25,6 +26,7 @@ from credit_sdk import (
     UnavailableError,
     UnexpectedResponseError,
 )
+from credit_sdk.backends import sql
 
 pytestmark = pytest.mark.anyio
 ONCE = Retries(attempts=1)
@@ -254,6 +256,59 @@ async def test_a_statement_that_takes_too_long_is_given_up(funded_url: str) -> N
         service = AsyncCreditDeductionService(funded_url, timeout=0.2, retries=ONCE)
         with pytest.raises(UnavailableError, match="57014"):
             await service.deduct(ADA, 10, service_type="x")
+        await service.close()
+
+
+class Proxy:
+    """Stands between clients and PostgreSQL, whose answers it keeps back while `speaking` is clear.
+
+    It hangs up in the end, lest a client that waits for ever makes a test that does.
+    """
+
+    def __init__(self, listener: socket.socket, target: tuple[str, int]) -> None:
+        self.speaking = threading.Event()
+        self.speaking.set()
+        self._listener = listener
+        self._target = target
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        always = threading.Event()
+        always.set()
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._target)
+                for way in ((client, server, always), (server, client, self.speaking)):
+                    threading.Thread(target=self._pass_on, args=way, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, speaking: threading.Event) -> None:
+        with contextlib.suppress(OSError), source, sink:
+            while (data := source.recv(65_536)) and speaking.wait(20):
+                sink.sendall(data)
+            # To close it would not wake the thread that reads it.
+            for each in (source, sink):
+                each.shutdown(socket.SHUT_RDWR)
+
+
+async def test_a_database_that_falls_silent_is_given_up(
+    funded_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # PostgreSQL's own time-out cannot be heard either.
+    monkeypatch.setattr(sql, "GRACE_SECONDS", 0.2)
+    parts = urlsplit(funded_url)
+    assert parts.hostname
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        proxy = Proxy(listener, (parts.hostname, parts.port or 5432))
+        credentials, at, _ = parts.netloc.rpartition("@")
+        url = with_part(funded_url, netloc=f"{credentials}{at}127.0.0.1:{listener.getsockname()[1]}")
+        service = AsyncCreditDeductionService(url, timeout=0.3, retries=ONCE)
+        await service.check(ADA, 1)
+        proxy.speaking.clear()
+        with pytest.raises(OutcomeUnknownError, match="did not answer in time"):
+            await service.deduct(ADA, 10, service_type="x", request_id="r-1")
+        proxy.speaking.set()
+        assert (await service.deduct(ADA, 10, service_type="x", request_id="r-1")).replayed
         await service.close()
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from datetime import timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
+from reference_server import auth
 from reference_server.callers import SCOPES
 from reference_server.credentials import create_api_key, digest, open_session
+from reference_server.identities import find_caller
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,3 +196,30 @@ def test_every_scope_is_known_to_the_database(database: Any) -> None:
     assert create_api_key(database, "everything", SCOPES)
     with pytest.raises(psycopg.errors.CheckViolation):
         create_api_key(database, "too much", ["everything"])
+
+
+def test_a_credential_is_looked_up_by_its_digest(
+    server: Running, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:  # row 109
+    asked: list[bytes] = []
+
+    async def spy(backend: Any, token_digest: bytes) -> Any:
+        asked.append(token_digest)
+        return await find_caller(backend, token_digest)
+
+    monkeypatch.setattr(auth, "find_caller", spy)
+    key = organization.keys["read"]
+    for token in (key, key[:-1] + ("A" if key[-1] != "A" else "B")):
+        server.get(f"credits/{organization.org_id}", key=token)
+    # Whoever guesses learns nothing from the time of an answer: one sign more changes the whole digest.
+    assert [len(known) for known in asked] == [32, 32]
+    assert asked[0] == sha256(key.encode()).digest() != asked[1]
+
+
+@pytest.mark.parametrize(("table", "column"), [("api_keys", "key_digest"), ("auth_sessions", "token_digest")])
+def test_digests_are_found_by_index(database: Any, table: str, column: str) -> None:  # row 109
+    with database.transaction(force_rollback=True):
+        database.execute("set local enable_seqscan = off")
+        plan = database.execute(f"explain select from {table} where {column} = %s", [b"\0" * 32]).fetchall()
+    assert "Index" in plan[0][0]
+    assert f"({column} = " in str(plan)

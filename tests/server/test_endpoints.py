@@ -72,6 +72,14 @@ def test_deduct_more_than_there_is(server: Running, organization: Organization) 
     assert problem["title"]
 
 
+def test_allocate_more_than_the_pool_has(server: Running, organization: Organization) -> None:  # row 52
+    body = {"user_id": organization.member, "allocated_credits": 501}
+    answer = server.post(f"credits/{organization.org_id}/allocate", body, key=organization.keys["manage"])
+    problem = answer.json()
+    assert (answer.status_code, problem["code"], problem["limit"]) == (402, "insufficient_credits", "pool")
+    assert (problem["required"], problem["available"]) == (501, 500)
+
+
 def test_deduct_without_an_allocation(server: Running, demo: dict[str, Any]) -> None:
     body = {
         "org_id": "test-org-llm-001",
