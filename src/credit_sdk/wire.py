@@ -47,6 +47,8 @@ ADDRESSES: tuple[Address, ...] = (
     Address("POST", BASE_PATH + "/credits/{org_id}/add", operations.AddCredits),
     Address("POST", BASE_PATH + "/credits/{org_id}/allocate", operations.Allocate),
     Address("GET", BASE_PATH + "/credits/{org_id}/allocations", operations.ListAllocations),
+    Address("GET", BASE_PATH + "/credits/{org_id}/caps", operations.ListCaps),
+    Address("PUT", BASE_PATH + "/credits/{org_id}/caps", operations.SetCap),
     Address("GET", BASE_PATH + "/credits/{org_id}/usage", operations.GetUsage),
     Address("GET", BASE_PATH + "/credits/{org_id}/charges", operations.ListCharges),
     Address("GET", BASE_PATH + "/billing/user", operations.GetUserBilling),

@@ -55,11 +55,13 @@ async def manages_organization(caller: Caller, operation: OperationT, _: Ledger)
 async def allocates(caller: Caller, operation: operations.Allocate, ledger: Ledger) -> operations.Allocate:
     """Allocate as a manager, in one's own name; a key says for whom it does."""
     await manages_organization(caller, operation, ledger)
-    if isinstance(caller, ApiKey) or operation.allocated_by == caller.user_id:
-        return operation
-    if operation.allocated_by is not None and not caller.is_system_admin:
-        raise PermissionDeniedError("allocated_by can only be yourself.")
-    return operation.model_copy(update={"allocated_by": operation.allocated_by or caller.user_id})
+    return _in_own_name(caller, operation, "allocated_by")
+
+
+async def sets_cap(caller: Caller, operation: operations.SetCap, ledger: Ledger) -> operations.SetCap:
+    """Set caps as a manager, in one's own name; a key says for whom it does."""
+    await manages_organization(caller, operation, ledger)
+    return _in_own_name(caller, operation, "updated_by")
 
 
 async def spends(
@@ -67,14 +69,16 @@ async def spends(
 ) -> Operation[Any]:
     """Spend (or ask to) with a key that may consume, or from one's own allocation."""
     _require_spender(caller, operation.org_id, operation.user_id)
-    return operation
+    return operation if isinstance(operation, operations.CheckCredits) else _by_key(caller, operation)
 
 
 async def spends_many(caller: Caller, operation: operations.DeductBatch, _: Ledger) -> operations.DeductBatch:
     """Spend a batch: the caller may take each of its charges, or none is taken."""
     for org_id, user_id in {(charge.org_id, charge.user_id) for charge in operation.charges}:
         _require_spender(caller, org_id, user_id)
-    return operation
+    return operation.model_copy(
+        update={"charges": tuple(_by_key(caller, charge) for charge in operation.charges)}
+    )
 
 
 async def uses_hold(
@@ -126,6 +130,23 @@ async def reads_billing(caller: Caller, operation: operations.GetUserBilling, _:
         "user_id: an API key has no billing screen of its own.",
         errors=[{"loc": ["user_id"], "msg": "Field required", "type": "missing"}],
     )
+
+
+def _in_own_name(caller: Caller, operation: OperationT, field: str) -> OperationT:
+    """Write down who does it: persons themselves, a key whom it names."""
+    named: str | None = getattr(operation, field)
+    if isinstance(caller, ApiKey) or named == caller.user_id:
+        return operation
+    if named is not None and not caller.is_system_admin:
+        raise PermissionDeniedError(f"{field} can only be yourself.")
+    return operation.model_copy(update={field: named or caller.user_id})
+
+
+def _by_key(caller: Caller, operation: OperationT) -> OperationT:
+    """Write down with which key it is spent, so that the caps of the key count."""
+    if not isinstance(caller, ApiKey):
+        return operation
+    return operation.model_copy(update={"api_key_id": caller.key_id})
 
 
 def _require_scope(key: ApiKey, *scopes: str) -> None:

@@ -75,23 +75,23 @@ def _refuse_repeated(names: Iterable[str]) -> None:
         seen.add(name)
 
 
-def _refuse_reserved(fields: Mapping[str, Any], route: Route) -> None:
+def _refuse_reserved(fields: Mapping[str, Any], route: Route, *where: str | int) -> None:
     for name in route.terms.reserved & fields.keys():
-        raise _invalid([name], "Extra inputs are not permitted", "extra_forbidden")
+        raise _invalid([*where, name], "Extra inputs are not permitted", "extra_forbidden")
 
 
 def _with_idempotency_key(fields: dict[str, Any], route: Route, request: Request) -> dict[str, Any]:
     keys = request.headers.getlist(IDEMPOTENCY_HEADER)
     kind = route.address.operation
     if kind is DeductBatch:
-        return _with_charges(fields, _one_key(keys) if keys else None)
+        return _with_charges(fields, route, _one_key(keys) if keys else None)
     if not keys or kind.idempotency is None:
         return fields
     said = [fields[kind.idempotency]] if kind.idempotency in fields else []
     return fields | {kind.idempotency: _one_key([*keys, *said])}
 
 
-def _with_charges(fields: dict[str, Any], key: str | None) -> dict[str, Any]:
+def _with_charges(fields: dict[str, Any], route: Route, key: str | None) -> dict[str, Any]:
     """Treat the charges of a batch as fields of their own.
 
     Those without a request id get one from the key of the batch, the same when it is repeated.
@@ -99,14 +99,16 @@ def _with_charges(fields: dict[str, Any], key: str | None) -> dict[str, Any]:
     charges = fields.get("charges")
     if not isinstance(charges, list):
         return fields
-    return fields | {"charges": [_charge(charge, key, place) for place, charge in enumerate(charges)]}
+    return fields | {"charges": [_charge(charge, route, key, place) for place, charge in enumerate(charges)]}
 
 
-def _charge(charge: Any, key: str | None, place: int) -> Any:
+def _charge(charge: Any, route: Route, key: str | None, place: int) -> Any:
     if not isinstance(charge, dict):
         return charge
     derived = {} if key is None else {"request_id": f"{key}:{place}"}
-    return derived | _without_nulls(charge, Deduct)
+    said = _without_nulls(charge, Deduct)
+    _refuse_reserved(said, route, "charges", place)
+    return derived | said
 
 
 def _one_key(keys: list[Any]) -> Any:
@@ -117,5 +119,5 @@ def _one_key(keys: list[Any]) -> Any:
 
 
 def _invalid(loc: list[str | int], message: str, type: str) -> ValidationFailedError:
-    where = f"{loc[0]}: " if loc else ""
+    where = f"{'.'.join(map(str, loc))}: " if loc else ""
     return ValidationFailedError(f"{where}{message}", errors=[FieldError(loc=loc, msg=message, type=type)])

@@ -90,7 +90,16 @@ def _schemas() -> dict[str, Json]:
     results = {route.address.operation.result for route in ROUTES} | {ProblemBody}
     outputs: list[tuple[type[BaseModel], Any]] = [(result, "serialization") for result in results]
     _, document = models_json_schema(inputs + outputs, ref_template="#/components/schemas/{model}")
-    return dict(sorted(document["$defs"].items()))
+    schemas: dict[str, Json] = dict(sorted(document["$defs"].items()))
+    for route in ROUTES:
+        _leave_out(route.terms.reserved, schemas[route.address.operation.__name__])
+    return schemas
+
+
+def _leave_out(reserved: frozenset[str], schema: Json) -> None:
+    """Leave out of an operation's schema what no request may say."""
+    properties = schema["properties"]
+    schema["properties"] = {name: field for name, field in properties.items() if name not in reserved}
 
 
 def _inlined() -> set[str]:
@@ -129,7 +138,7 @@ def _parameters(route: Route, schema: Json) -> list[Json]:
             "schema": field,
         }
         for name, field in schema["properties"].items()
-        if name in path or (route.takes_query and name not in route.terms.reserved)
+        if name in path or route.takes_query
     ]
     return parameters + ([_IDEMPOTENCY] if route.address.operation.idempotency else [])
 

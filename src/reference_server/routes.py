@@ -26,14 +26,18 @@ class Terms:
     in_query: bool = False
     """Whether the fields of a body may stand in the query instead, as the documents do for `add`."""
     reserved: frozenset[str] = frozenset()
-    """Fields that the server fills in, so that no request may."""
+    """Fields that the server fills in, so that no request may; those of a batch are its charges'."""
 
+
+_FROM_CALLER = frozenset({"api_key_id"})
 
 TERMS: Mapping[type[Operation[Any]], Terms] = {
     operations.CheckCredits: Terms(access.spends, charging=True),
-    operations.Deduct: Terms(access.spends, charging=True),
-    operations.DeductBatch: Terms(access.spends_many, charging=True, largest_body=LARGEST_BATCH_BODY),
-    operations.PlaceHold: Terms(access.spends, charging=True),
+    operations.Deduct: Terms(access.spends, charging=True, reserved=_FROM_CALLER),
+    operations.DeductBatch: Terms(
+        access.spends_many, charging=True, largest_body=LARGEST_BATCH_BODY, reserved=_FROM_CALLER
+    ),
+    operations.PlaceHold: Terms(access.spends, charging=True, reserved=_FROM_CALLER),
     operations.GetHold: Terms(access.sees_hold, charging=True),
     operations.CaptureHold: Terms(access.uses_hold, charging=True),
     operations.VoidHold: Terms(access.uses_hold, charging=True),
@@ -43,6 +47,8 @@ TERMS: Mapping[type[Operation[Any]], Terms] = {
     operations.AddCredits: Terms(access.manages_organization, in_query=True),
     operations.Allocate: Terms(access.allocates),
     operations.ListAllocations: Terms(access.reads_organization),
+    operations.ListCaps: Terms(access.reads_organization),
+    operations.SetCap: Terms(access.sets_cap),
     operations.GetUsage: Terms(access.reads_organization),
     operations.ListCharges: Terms(access.reads_organization),
     operations.GetUserBilling: Terms(access.reads_billing, reserved=frozenset({"session_digest"})),

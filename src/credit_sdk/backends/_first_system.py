@@ -36,6 +36,10 @@ _DEDUCT = b"""
 SELECT deduct_credits($1, $2, $3, $4, $5, $6, $7::jsonb)
 WHERE NOT EXISTS (SELECT FROM credit_usage_attribution WHERE org_id = $1 AND request_id = $6)
 """
+_DEDUCTED = (
+    *("org_id", "user_id", "credits", "service_type", "service_name"),
+    *("request_id", "request_metadata"),
+)
 _RECEIPT = b"""
 SELECT
   charge.id AS charge_id, charge.org_id, charge.user_id, charge.credits_used,
@@ -54,7 +58,7 @@ def calls(operation: Operation[Any], scale: int) -> list[Call]:
         case CheckCredits():
             return [Call(_CHECK, _arguments(operation, scale, "org_id", "user_id", "credits"))]
         case Deduct():
-            deduct = _arguments(operation, scale, *Deduct.model_fields)
+            deduct = _arguments(operation, scale, *_DEDUCTED)
             return [Call(_DEDUCT, deduct), Call(_RECEIPT, (operation.org_id, operation.request_id))]
         case PlaceHold():
             raise HoldsUnsupportedError("This database is of the first system, which knows no holds.")

@@ -103,7 +103,7 @@ def _fields_of_type(kind: type[Operation[Any]], wanted: object) -> frozenset[str
 
 
 _BATCH = b"SELECT * FROM ledger.deduct_batch(org_id => $1, charges => $2::jsonb)"
-_CHARGE_FIELDS = ("user_id", "service_type", "service_name", "request_id", "request_metadata")
+_CHARGE_FIELDS = ("user_id", "service_type", "service_name", "request_id", "request_metadata", "api_key_id")
 
 
 def _organizations(batch: DeductBatch) -> list[str]:

@@ -1,6 +1,7 @@
 """What operations answer: frozen values. All amounts are credits unless a name says otherwise."""
 
 from credit_sdk.models._base import HoldStatus, ResetPeriod, Result, Role
+from credit_sdk.models.caps import Cap, CapList, CapPeriod, CapScope
 from credit_sdk.models.charging import (
     BatchOutcome,
     BatchResult,
@@ -49,6 +50,10 @@ __all__ = [
     "BillingCycle",
     "BillingEvent",
     "BillingHistoryPage",
+    "Cap",
+    "CapList",
+    "CapPeriod",
+    "CapScope",
     "Charge",
     "ChargePage",
     "CreditCheck",

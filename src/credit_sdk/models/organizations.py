@@ -1,4 +1,4 @@
-"""Organisations, their members, and caps on what they may spend."""
+"""Organisations and their members."""
 
 from datetime import datetime
 from typing import Literal

@@ -22,6 +22,7 @@ from credit_sdk.operations._base import (
     parse,
     validation_failed,
 )
+from credit_sdk.operations.caps import ListCaps, SetCap
 from credit_sdk.operations.charging import (
     CaptureHold,
     CheckCredits,
@@ -75,6 +76,7 @@ __all__ = [
     "GetUserCredits",
     "ListAllocations",
     "ListBillingHistory",
+    "ListCaps",
     "ListCharges",
     "ListMembers",
     "ListOrganizations",
@@ -88,6 +90,7 @@ __all__ = [
     "RequestId",
     "ResultT_co",
     "RunDue",
+    "SetCap",
     "UpdateSubscription",
     "UpgradeSubscription",
     "UserId",

@@ -100,6 +100,7 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 OrgId = Annotated[str, Field(min_length=1, max_length=36, pattern=_PRINTABLE)]
 UserId = Annotated[str, Field(min_length=1, max_length=255, pattern=_PRINTABLE)]
 RequestId = Annotated[str, Field(min_length=1, max_length=255, pattern=_PRINTABLE)]
+ApiKeyId = Annotated[str, Field(min_length=1, max_length=255, pattern=_PRINTABLE)]
 ServiceType = Annotated[str, Field(min_length=1, max_length=100, pattern=_PRINTABLE)]
 ServiceName = Annotated[
     str, Field(min_length=1, max_length=255), AfterValidator(_storable_text), AfterValidator(redact_text)

@@ -12,6 +12,7 @@ from credit_sdk.operations._base import (
     DEFAULT_HOLD_SECONDS,
     LARGEST_BATCH,
     LONGEST_HOLD_SECONDS,
+    ApiKeyId,
     Metadata,
     Notes,
     Operation,
@@ -33,7 +34,10 @@ class CheckCredits(Operation[models.CreditCheck]):
 
 
 class Deduct(Operation[models.Receipt]):
-    """Take credits for an operation that has succeeded."""
+    """Take credits for an operation that has succeeded.
+
+    `api_key_id` is the API key whose caps count as well. A server fills it in: no request over HTTP may.
+    """
 
     idempotency = "request_id"
 
@@ -44,6 +48,7 @@ class Deduct(Operation[models.Receipt]):
     service_name: ServiceName | None = None
     request_id: RequestId = Field(default_factory=new_request_id)
     request_metadata: Metadata = Field(default_factory=dict)
+    api_key_id: ApiKeyId | None = None
 
 
 class DeductBatch(Operation[models.BatchResult]):
@@ -53,7 +58,7 @@ class DeductBatch(Operation[models.BatchResult]):
 
 
 class PlaceHold(Operation[models.Hold]):
-    """Set credits aside before an operation."""
+    """Set credits aside before an operation. `api_key_id` is that of `Deduct`."""
 
     idempotency = "request_id"
 
@@ -65,6 +70,7 @@ class PlaceHold(Operation[models.Hold]):
     request_id: RequestId = Field(default_factory=new_request_id)
     request_metadata: Metadata = Field(default_factory=dict)
     ttl_seconds: Annotated[int, Field(ge=1, le=LONGEST_HOLD_SECONDS), Whole] = DEFAULT_HOLD_SECONDS
+    api_key_id: ApiKeyId | None = None
 
 
 class CaptureHold(Operation[models.Receipt]):
