@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 from uuid import UUID, uuid4
 
 from pydantic import JsonValue
@@ -25,7 +25,7 @@ from credit_sdk.errors import (
     NotFoundError,
     ValidationFailedError,
 )
-from credit_sdk.models import HoldStatus, ResetPeriod, Role
+from credit_sdk.models import CapPeriod, CapScope, HoldStatus, ResetPeriod, Role
 
 OrganizationStatus = Literal["active", "suspended", "deleted"]
 Content = tuple[str, int, str, str | None]
@@ -110,6 +110,7 @@ class Hold:
     expires_at: datetime
     status: HoldStatus = "held"
     captured: int = 0
+    api_key_id: str | None = None
     id: UUID = field(default_factory=uuid4)
 
     @property
@@ -134,6 +135,7 @@ class Entry:
     hold_id: UUID | None = None
     refund_of: UUID | None = None
     refundable: int = 0
+    api_key_id: str | None = None
     id: UUID = field(default_factory=uuid4)
 
     @property
@@ -164,6 +166,24 @@ class Event:
     id: UUID = field(default_factory=uuid4)
 
 
+class CapKey(NamedTuple):
+    """What a cap bounds; `subject` is a user, an API key, or empty for the organisation."""
+
+    org_id: str
+    scope: CapScope
+    subject: str
+    period: CapPeriod
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """The most that may be spent in one period."""
+
+    credits: int
+    updated_by: str | None
+    updated_at: datetime
+
+
 class Books:
     """The ledger's tables as dictionaries, and the questions that all its rules ask."""
 
@@ -184,6 +204,7 @@ class Books:
         self.entries: dict[UUID, Entry] = {}
         self.subscriptions: dict[UUID, Subscription] = {}
         self.events: list[Event] = []
+        self.caps: dict[CapKey, Cap] = {}
         self.live_holds: dict[tuple[str, str], Hold] = {}
         self.entry_by_request: dict[tuple[str, str], Entry] = {}
         self.event_by_request: dict[tuple[str, str], Event] = {}
@@ -193,6 +214,12 @@ class Books:
         if org_id not in self.organizations:
             raise not_a_member(org_id)
         return self.organizations[org_id]
+
+    def require_open(self, org_id: str) -> None:
+        """Refuse what is deleted; a suspended organisation can still be administered."""
+        organization = self.organization(org_id)
+        if organization.status == "deleted":
+            raise inactive(organization)
 
     def of_organization(self, org_id: str) -> list[Allocation]:
         """Return an organisation's allocations."""
@@ -259,16 +286,6 @@ class Books:
         if available < credits:
             limit: Limit = "overage" if self.overage(allocation.org_id) else "allocation"
             raise insufficient(allocation, limit, credits, available)
-
-    def secure(self, allocation: Allocation, credits: int, request_id: str) -> None:
-        """See to it that so much can be taken under this id, or refuse and change nothing.
-
-        The overdue holds of the member are given back if anything stands in the way.
-        """
-        is_held = (allocation.org_id, request_id) in self.live_holds
-        if is_held or credits > self.free(allocation):
-            self.require_available(allocation, credits)
-            self.give_back(self.overdue(allocation))
 
     def give_back(self, holds: list[Hold]) -> None:
         """Let holds expire."""

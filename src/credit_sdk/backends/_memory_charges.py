@@ -5,7 +5,8 @@ from typing import Any
 
 from credit_sdk import models
 from credit_sdk.amounts import format_credits, from_millicredits, to_millicredits
-from credit_sdk.backends._memory_books import Allocation, Books, Content, Entry, id_held, id_taken
+from credit_sdk.backends._memory_books import Allocation, Content, Entry, id_held, id_taken
+from credit_sdk.backends._memory_caps import Caps
 from credit_sdk.errors import (
     ConflictError,
     CreditError,
@@ -16,7 +17,7 @@ from credit_sdk.errors import (
 from credit_sdk.operations import CheckCredits, Deduct, DeductBatch, PlaceHold, Refund
 
 
-class Charges(Books):
+class Charges(Caps):
     """The rules of charges."""
 
     def check_credits(self, operation: CheckCredits) -> models.CreditCheck:
@@ -25,12 +26,13 @@ class Charges(Books):
         try:
             allocation = self.spendable(operation.org_id, operation.user_id)
         except NoAllocationError:
-            remaining = available = overage = 0
+            remaining, available, suffices = 0, 0, False
         else:
-            overage = self.overage(operation.org_id)
-            remaining, available = allocation.remaining, self.available(allocation) - overage
+            most = self.available(allocation)
+            remaining, available = allocation.remaining, most - self.overage(operation.org_id)
+            suffices = required <= most and self.caps_allow(allocation, required)
         document = {
-            "has_sufficient_credits": required <= available + overage,
+            "has_sufficient_credits": suffices,
             "remaining_credits": remaining,
             "available_credits": available,
             "required_credits": required,
@@ -46,8 +48,14 @@ class Charges(Books):
             return models.Receipt.model_validate(receipt(earlier, replayed=True), context=self.SCALE)
         self.refuse_held_id(operation.org_id, operation.user_id, operation.request_id)
         allocation = self.spendable(operation.org_id, operation.user_id)
-        self.secure(allocation, content[1], operation.request_id)
-        entry = self.charge(allocation, content, operation.request_id, operation.request_metadata)
+        self.secure(allocation, content[1], operation.request_id, operation.api_key_id)
+        entry = self.charge(
+            allocation,
+            content,
+            operation.request_id,
+            operation.request_metadata,
+            api_key_id=operation.api_key_id,
+        )
         return models.Receipt.model_validate(receipt(entry), context=self.SCALE)
 
     def deduct_batch(self, operation: DeductBatch) -> models.BatchResult:

@@ -6,6 +6,7 @@ from typing import Any
 from credit_sdk import models
 from credit_sdk.amounts import to_millicredits
 from credit_sdk.backends._memory_books import Allocation, Content, Hold, id_taken, insufficient
+from credit_sdk.backends._memory_caps import spender_of
 from credit_sdk.backends._memory_charges import Charges, content_of, receipt
 from credit_sdk.errors import HoldClosedError, HoldExpiredError, IdempotencyConflictError, RefusedError
 from credit_sdk.operations import CaptureHold, ExpireHolds, GetHold, PlaceHold, VoidHold
@@ -23,7 +24,7 @@ class Holds(Charges):
             self.give_back(self.overdue(self._allocation(earlier)))
             return self._hold(earlier, replayed=True)
         allocation = self.spendable(operation.org_id, operation.user_id)
-        self.secure(allocation, content[1], operation.request_id)
+        self.secure(allocation, content[1], operation.request_id, operation.api_key_id)
         allocation.held += content[1]
         allocation.updated_at = self.moment
         hold = Hold(
@@ -33,6 +34,7 @@ class Holds(Charges):
             operation.request_metadata,
             created_at=self.moment,
             expires_at=self.moment + timedelta(seconds=operation.ttl_seconds),
+            api_key_id=operation.api_key_id,
         )
         self.holds[hold.id] = self.live_holds[hold.org_id, hold.request_id] = hold
         return self._hold(hold)
@@ -98,11 +100,21 @@ class Holds(Charges):
         return models.Receipt.model_validate(receipt(entry, replayed=True), context=self.SCALE)
 
     def _secure_capture(self, hold: Hold, credits: int) -> None:
-        """See to it that the hold can be charged with so much: what it set aside is the member's already."""
+        """See to it that the hold can be charged with so much: what it set aside is the member's already.
+
+        Caps have counted it, too, but what is captured after its time counts afresh.
+        """
         extra, others = credits - hold.credits, list[Hold]()
         if extra > 0:
             allocation = self.spendable(hold.org_id, hold.content[0])
             others = self._in_the_way(hold, allocation, extra)
+        is_late = hold.expires_at <= self.moment
+        if extra > 0 or is_late:
+            overdue = self.overdue(self._allocation(hold))
+            granted = 0 if is_late else hold.credits
+            self.require_caps(spender_of(hold), credits, granted=granted, given_back=overdue)
+            if self.is_capped(hold.org_id):
+                others = [each for each in overdue if each is not hold]
         if (hold.org_id, hold.request_id) in self.entry_by_request:
             raise id_taken(hold.org_id, hold.request_id)
         self.give_back(others)
@@ -131,6 +143,7 @@ class Holds(Charges):
         try:
             self.spendable(hold.org_id, user_id)
             self.require_available(allocation, credits)
+            self.require_caps(spender_of(hold), credits, given_back=self.overdue(allocation))
         except RefusedError as error:
             raise HoldExpiredError(
                 f"The hold {hold.id} has expired, and the balance does not cover it. {error.detail}"
@@ -148,6 +161,7 @@ class Holds(Charges):
             hold.request_id,
             hold.metadata | metadata,
             hold_id=hold.id,
+            api_key_id=hold.api_key_id,
         )
         return models.Receipt.model_validate(receipt(entry), context=self.SCALE)
 

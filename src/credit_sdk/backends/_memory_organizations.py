@@ -10,7 +10,6 @@ from credit_sdk.backends._memory_books import (
     Organization,
     decode_cursor,
     encode_cursor,
-    inactive,
 )
 from credit_sdk.errors import ConflictError
 from credit_sdk.operations import AddMember, ListMembers, ListOrganizations
@@ -48,12 +47,10 @@ class Organizations(Books):
 
     def admit(self, operation: AddMember) -> models.Member:
         """Make a user a member, or give a member another role."""
-        organization = self.organization(operation.org_id)
-        if organization.status == "deleted":
-            raise inactive(organization)
+        self.require_open(operation.org_id)
         key = operation.org_id, operation.user_id
         if key not in self.members:
-            self._require_seat(organization)
+            self._require_seat(self.organizations[operation.org_id])
             self.members[key] = Member(*key, operation.role, is_default=False, joined_at=self.moment)
         self.members[key].role = operation.role
         if operation.is_default:

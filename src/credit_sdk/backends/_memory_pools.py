@@ -15,7 +15,6 @@ from credit_sdk.backends._memory_books import (
     decode_cursor,
     encode_cursor,
     id_taken,
-    inactive,
     not_a_member,
 )
 from credit_sdk.errors import InsufficientCreditsError, InvalidAmountError, NotFoundError
@@ -51,7 +50,7 @@ class Pools(Books):
 
     def add_credits(self, operation: AddCredits) -> models.PoolChange:
         """Add to a pool, once for each request id."""
-        self._require_open(operation.org_id)
+        self.require_open(operation.org_id)
         content = ("pool", to_millicredits(operation.credits), operation.purchase_amount)
         event = self._done_before(operation, content)
         replayed = event is not None
@@ -65,7 +64,7 @@ class Pools(Books):
         """Give a member more of the pool, once for each request id."""
         if (operation.org_id, operation.user_id) not in self.members:
             raise not_a_member(operation.org_id, operation.user_id)
-        self._require_open(operation.org_id)
+        self.require_open(operation.org_id)
         credits = to_millicredits(operation.allocated_credits)
         content = (operation.user_id, credits, operation.reset_period)
         event = self._done_before(operation, content)
@@ -125,11 +124,6 @@ class Pools(Books):
         if key not in self.allocations:
             self.allocations[key] = Allocation(*key, created_at=self.moment, updated_at=self.moment)
         return self.allocations[key]
-
-    def _require_open(self, org_id: str) -> None:
-        """Refuse what is deleted; a suspended organisation's pool can still be filled and shared out."""
-        if self.organization(org_id).status == "deleted":
-            raise inactive(self.organizations[org_id])
 
     def _fill(self, org_id: str, credits: int, purchase_amount: Decimal) -> dict[str, Any]:
         pool = self.pools.get(org_id, Pool(self.moment))

@@ -3,6 +3,7 @@
 The rules are those of the stored functions, one method for each, on dictionaries:
 
     _memory_books     rows, and the questions that all rules ask
+    _memory_caps      caps on spending
     _memory_charges   check, deduct, batch, refund
     _memory_holds     place, capture, void, expire
     _memory_pools     pools and allocations
@@ -50,6 +51,7 @@ from credit_sdk.operations import (
     GetUserCredits,
     ListAllocations,
     ListBillingHistory,
+    ListCaps,
     ListCharges,
     ListMembers,
     ListOrganizations,
@@ -59,6 +61,7 @@ from credit_sdk.operations import (
     Refund,
     ResultT_co,
     RunDue,
+    SetCap,
     UpdateSubscription,
     UpgradeSubscription,
     VerifyLedger,
@@ -202,6 +205,8 @@ _RULES: dict[type[Operation[Any]], Callable[..., Any]] = {
     GetSystemBilling: MemoryLedger.get_system_billing,
     ListBillingHistory: MemoryLedger.list_billing_history,
     RunDue: MemoryLedger.run_due,
+    SetCap: MemoryLedger.set_cap,
+    ListCaps: MemoryLedger.list_caps,
 }
 
 
