@@ -186,6 +186,28 @@ class AsyncCredits(AsyncResource):
             if cursor is None:
                 return
 
+    async def caps(self, org_id: str) -> tuple[models.Cap, ...]:
+        """Return an organisation's caps, with what is used of each."""
+        return (await self._send(operations.ListCaps, org_id=org_id)).caps
+
+    async def set_cap(
+        self,
+        org_id: str,
+        scope: models.CapScope,
+        period: models.CapPeriod,
+        credits: Amount | None,
+        *,
+        subject: str | None = None,
+    ) -> tuple[models.Cap, ...]:
+        """Set the most that may be spent in a period, or with None remove the cap; returns all caps.
+
+        `subject` is the id of the member or of the API key; an organisation's own cap has none.
+        """
+        changed = await self._send(
+            operations.SetCap, org_id=org_id, scope=scope, period=period, credits=credits, subject=subject
+        )
+        return changed.caps
+
     async def of_user(self, user_id: str) -> models.UserCredits:
         """Look at a user's standing in all their organisations."""
         return await self._send(operations.GetUserCredits, user_id=user_id)

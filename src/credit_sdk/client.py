@@ -186,6 +186,28 @@ class Credits(Resource):
             if cursor is None:
                 return
 
+    def caps(self, org_id: str) -> tuple[models.Cap, ...]:
+        """Return an organisation's caps, with what is used of each."""
+        return (self._send(operations.ListCaps, org_id=org_id)).caps
+
+    def set_cap(
+        self,
+        org_id: str,
+        scope: models.CapScope,
+        period: models.CapPeriod,
+        credits: Amount | None,
+        *,
+        subject: str | None = None,
+    ) -> tuple[models.Cap, ...]:
+        """Set the most that may be spent in a period, or with None remove the cap; returns all caps.
+
+        `subject` is the id of the member or of the API key; an organisation's own cap has none.
+        """
+        changed = self._send(
+            operations.SetCap, org_id=org_id, scope=scope, period=period, credits=credits, subject=subject
+        )
+        return changed.caps
+
     def of_user(self, user_id: str) -> models.UserCredits:
         """Look at a user's standing in all their organisations."""
         return self._send(operations.GetUserCredits, user_id=user_id)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -44,9 +45,11 @@ from credit_sdk.operations import (
     GetSubscription,
     GetSystemBilling,
     ListBillingHistory,
+    ListCaps,
     ListMembers,
     ListOrganizations,
     ListSubscriptions,
+    SetCap,
     UpdateSubscription,
     UpgradeSubscription,
 )
@@ -57,7 +60,6 @@ from reference_server.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from uuid import UUID
 
     from anyio.from_thread import BlockingPortal
 
@@ -73,6 +75,7 @@ COLOURS = ("blocking", "awaiting")
 ADMINISTRATION = (
     AddCredits, Allocate,
     AddMember, ListMembers, ListOrganizations,
+    SetCap, ListCaps,
     CreateSubscription, GetSubscription, ListSubscriptions, UpdateSubscription, UpgradeSubscription,
     CancelSubscription, GetOrganizationBilling, GetSystemBilling, ListBillingHistory,
 )  # fmt: skip
@@ -188,6 +191,7 @@ class Server:
 
     url: str
     api_key: str
+    api_key_id: UUID
     admin_session: str
 
 
@@ -221,10 +225,12 @@ def server(app_url: str, owner: Owner) -> Iterator[Server]:
     settings = Settings(
         database_url=app_url, safe_per_minute=A_LOT, unsafe_per_minute=A_LOT, sweep_seconds=86_400
     )
+    key_id = uuid4()
     with serving(settings) as url:
         yield Server(
             url,
-            api_key=create_api_key(owner.connection, "contract", ["consume_credits"]),
+            api_key=create_api_key(owner.connection, "contract", ["consume_credits"], key_id=key_id),
+            api_key_id=key_id,
             admin_session=open_session(owner.connection, "admin", is_system_admin=True, ttl=A_CENTURY),
         )
 
@@ -322,7 +328,8 @@ def _http(request: pytest.FixtureRequest, colour: Colour) -> Harness:
         service = managing if isinstance(operation, ADMINISTRATION) else billing
         return service.execute(operation)
 
-    return replace(over_sql, billing=billing, carry_out=carry_out, client=client)
+    own_key = str(server.api_key_id)
+    return replace(over_sql, billing=billing, carry_out=carry_out, client=client, own_key=own_key)
 
 
 _MAKERS = {"memory": _memory, "sql": _sql, "http": _http}

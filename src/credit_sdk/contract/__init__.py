@@ -13,7 +13,7 @@ backend's own tests.
 import pytest
 
 _MODULES = (
-    *("batching", "billing", "capturing", "deducting", "harness", "holding"),
+    *("batching", "billing", "capping", "capping_holds", "capturing", "deducting", "harness", "holding"),
     *("pooling", "reading", "refunding"),
 )
 _OF_ADMINISTRATION = ("due", "organizing", "screens", "subscribing")

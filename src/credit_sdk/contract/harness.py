@@ -110,7 +110,8 @@ class Harness:
 
     `billing` is a service on it that blocks, also where it awaits inside (see `blocking`). `carry_out`
     executes any operation with the rights that it needs, `advance` lets seconds pass on the ledger's clock.
-    `client` is a system administrator's; it blocks as well.
+    `client` is a system administrator's; it blocks as well. `own_key` is the id of the API key that every
+    charge and hold is made with, for a server, which notes that by itself; None where operations say so.
     """
 
     administrator: Administrator
@@ -118,6 +119,14 @@ class Harness:
     carry_out: Callable[[Operation[Any]], Any]
     advance: Callable[[float], None]
     client: BillingClient
+    own_key: str | None = None
+
+    def api_key(self) -> tuple[str, dict[str, Any]]:
+        """Return the id of an API key, and what charges and holds say to be made with it."""
+        if self.own_key is not None:
+            return self.own_key, {}
+        key_id = unique("key")
+        return key_id, {"api_key_id": key_id}
 
     def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
         """Return the operation's result, or raise a `CreditError`."""

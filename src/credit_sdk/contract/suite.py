@@ -2,6 +2,8 @@
 
 from credit_sdk.contract.batching import TestBatch
 from credit_sdk.contract.billing import TestAccount, TestBillable, TestChargeBlock, TestMethods
+from credit_sdk.contract.capping import TestCaps, TestSetCap
+from credit_sdk.contract.capping_holds import TestCapsAndHolds
 from credit_sdk.contract.capturing import TestCapture, TestExpiry
 from credit_sdk.contract.deducting import TestCheck, TestDeduct, TestOverage, TestRequestIds, TestWhoMaySpend
 from credit_sdk.contract.holding import TestPlaceHold, TestVoid, TestWhichHold
@@ -21,6 +23,8 @@ __all__ = [
     "TestAllocate",
     "TestBatch",
     "TestBillable",
+    "TestCaps",
+    "TestCapsAndHolds",
     "TestCapture",
     "TestChargeBlock",
     "TestCheck",
@@ -35,6 +39,7 @@ __all__ = [
     "TestRefund",
     "TestRefundKeys",
     "TestRequestIds",
+    "TestSetCap",
     "TestUsage",
     "TestUserBilling",
     "TestUserCredits",
