@@ -28,11 +28,18 @@ if TYPE_CHECKING:
 SOAK = "soak" in {os.environ.get("HYPOTHESIS_PROFILE"), os.environ.get("CREDITS_TEST_PROFILE")}
 
 MEANT_TO_HAPPEN = {
-    "Deduct": {"done", "done replayed", "insufficient_credits", "idempotency_conflict", "no_allocation"},
+    "Deduct": {
+        "done", "done replayed", "insufficient_credits", "insufficient_credits cap", "idempotency_conflict",
+        "no_allocation",
+    },
     "DeductBatch": {"done"},
-    "PlaceHold": {"done", "done replayed", "insufficient_credits", "idempotency_conflict", "no_allocation"},
+    "PlaceHold": {
+        "done", "done replayed", "insufficient_credits", "insufficient_credits cap", "idempotency_conflict",
+        "no_allocation",
+    },
     "CaptureHold": {
-        "done", "done replayed", "insufficient_credits", "idempotency_conflict", "hold_closed", "hold_expired"
+        "done", "done replayed", "insufficient_credits", "insufficient_credits cap", "idempotency_conflict",
+        "hold_closed", "hold_expired",
     },
     "VoidHold": {"done", "done replayed", "hold_closed"},
     "Refund": {"done", "done replayed", "conflict", "idempotency_conflict", "not_found"},
@@ -40,6 +47,8 @@ MEANT_TO_HAPPEN = {
     "AddCredits": {"done", "done replayed", "idempotency_conflict"},
     "ExpireHolds": {"done"},
     "CheckCredits": {"done"},
+    "SetCap": {"done"},
+    "ListCaps": {"done"},
 }  # fmt: skip
 
 

@@ -32,16 +32,19 @@ from credit_sdk.operations import (
     GetHold,
     GetPool,
     ListAllocations,
+    ListCaps,
     ListCharges,
     Operation,
     PlaceHold,
     Refund,
+    SetCap,
     VerifyLedger,
     VoidHold,
 )
 
 IDS = tuple(f"job-{n}" for n in range(10))
 GRANT_IDS = tuple(f"grant-{n}" for n in range(4))
+KEY = "key-1"
 REFUND_IDS = (*(f"refund-{n}" for n in range(4)), *IDS[:2])
 
 members = st.sampled_from(MEMBERS)
@@ -49,8 +52,12 @@ amounts = st.sampled_from([Decimal(text) for text in ("0.001", "2.5", "10", "30"
 # What becomes of a hold: voided, captured whole, or for less or more than it holds.
 ENDS = ("void", None, Decimal(30), Decimal(500), "void", None, Decimal("0.001"), Decimal(50))
 ids = st.sampled_from(IDS)
+# Months are as days are; the model that sums everything anew knows no calendar.
+periods = st.sampled_from(["call", "hour", "hour", "day"])
+capped_amounts = st.sampled_from([None, *map(Decimal, ("10", "50", "60", "99.999", "120", "200"))])
 services = st.sampled_from(["valuation", "contact_lookup"])
 names = st.sampled_from([None, "full"])
+keys = st.sampled_from([None, None, KEY])
 spending = st.fixed_dictionaries(
     {
         "user_id": members,
@@ -58,10 +65,12 @@ spending = st.fixed_dictionaries(
         "service_type": services,
         "service_name": names,
         "request_id": ids,
+        "api_key_id": keys,
     }
 )
 # Holds end between two moves of the clock, never near one: what a run takes in real time cannot matter.
 STEP_SECONDS = 600
+DAY_SECONDS = 86_400
 TTLS = (300, 900, 3_900)
 
 
@@ -79,6 +88,9 @@ class Model(Protocol):
 
     def advance(self, seconds: int) -> None:
         """Let time pass."""
+
+    def begin(self, moment: datetime) -> None:
+        """Let it be this moment, at which a day begins; nothing has happened yet."""
 
     def taken(self) -> Counter[tuple[str, Decimal, str]]:
         """Return the charges and refunds: user, credits, request id."""
@@ -110,8 +122,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.charges: list[UUID] = []
         self.asked: list[Operation[Any]] = []
 
-    @initialize(overage=st.sampled_from([None, None, 20]))
-    def open_books(self, overage: int | None) -> None:
+    @initialize(overage=st.sampled_from([None, None, 20]), capped=st.sampled_from([False, False, True]))
+    def open_books(self, overage: int | None, capped: bool) -> None:
+        self.capped = capped
         self.trial.forget_other_holds()
         self.org_id = unique("org")
         administrator = self.ledger.administrator
@@ -120,6 +133,51 @@ class LedgerMachine(RuleBasedStateMachine):
         for member in MEMBERS:
             administrator.add_member(self.org_id, member, allocated=SHARE)
         self.model = self.trial.make_model(self.org_id, overage)
+        if capped:
+            self.model.begin(self.begin_day())
+            self.change_cap("organization", "hour", Decimal(200))
+
+    def begin_day(self) -> datetime:
+        """Let time pass until a day begins, and return the moment: both sides count the same windows."""
+        day = {"org_id": self.org_id, "scope": "organization", "period": "day"}
+        [cap] = self.ledger.execute(SetCap.model_validate(day | {"credits": 1})).caps
+        self.ledger.execute(SetCap.model_validate(day))
+        assert cap.resets_at is not None
+        self.ledger.advance((cap.resets_at - cap.updated_at).total_seconds())
+        return cap.resets_at
+
+    @precondition(lambda self: self.capped)
+    @rule(
+        scope=st.sampled_from(["organization", "member", "member", "api_key"]),
+        member=members,
+        period=periods,
+        credits=capped_amounts,
+    )
+    def cap(self, scope: Any, member: str, period: Any, credits: Decimal | None) -> None:
+        """Set, change or remove a cap, whatever was spent before."""
+        subjects = {"member": member, "api_key": self.ledger.own_key or KEY}
+        self.change_cap(scope, period, credits, subjects.get(scope))
+
+    def change_cap(
+        self, scope: Any, period: Any, credits: Decimal | None, subject: str | None = None
+    ) -> None:
+        cap = SetCap(org_id=self.org_id, scope=scope, subject=subject, period=period, credits=credits)
+        self.same(cap)
+
+    @precondition(lambda self: self.capped)
+    @rule(fields=spending, end=st.sampled_from([Decimal(30), Decimal(50)]))
+    def outgrow(self, fields: dict[str, Any], end: Decimal) -> None:
+        """Capture more than was held, near a cap."""
+        self.place_hold(fields | {"credits": Decimal(10)}, max(TTLS))
+        self.change_cap("member", "call", Decimal(30), fields["user_id"])
+        if self.holds:
+            self.end_hold(self.holds[-1], end)
+
+    @precondition(lambda self: self.capped)
+    @rule()
+    def a_day_passes(self) -> None:
+        self.ledger.advance(DAY_SECONDS)
+        self.model.advance(DAY_SECONDS)
 
     @rule(fields=spending)
     def deduct(self, fields: dict[str, Any]) -> None:
@@ -219,6 +277,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(member=members, credits=amounts)
     def look_around(self, member: str, credits: Decimal) -> None:
         self.same(CheckCredits(org_id=self.org_id, user_id=member, credits=credits))
+        self.same(ListCaps(org_id=self.org_id))
         self.same(ListAllocations(org_id=self.org_id))
 
     def teardown(self) -> None:
@@ -227,6 +286,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for hold_id in self.holds:
             self.same(GetHold(hold_id=hold_id))
         self.same(ListAllocations(org_id=self.org_id))
+        self.same(ListCaps(org_id=self.org_id))
         self.same(GetPool(org_id=self.org_id))
         charges = self.ledger.execute(ListCharges(org_id=self.org_id, limit=500)).items
         taken = Counter((each.user_id, each.credits_used, each.request_id) for each in charges)
@@ -237,8 +297,10 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def same(self, operation: Operation[Any]) -> None:
         """Carry an operation out on both and compare what came of it."""
-        outcome = _outcome(lambda: self.ledger.execute(operation).model_dump())
-        twin = self._for_model(operation)
+        own_key = self.ledger.own_key
+        sent = operation if own_key is None else _by_key(operation, None)
+        outcome = _outcome(lambda: self.ledger.execute(sent).model_dump())
+        twin = self._for_model(operation if own_key is None else _by_key(operation, own_key))
         self._compare(outcome, _outcome(lambda: self.model.execute(twin)), type(operation).__name__)
         self._note(operation, outcome)
 
@@ -277,13 +339,25 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert actual == expected, f"{where}: {actual!r} instead of {expected!r}"
 
     def _note(self, operation: Operation[Any], outcome: dict[str, Any]) -> None:
-        replayed = " replayed" if outcome.get("replayed") else ""
-        self.trial.seen[f"{type(operation).__name__} {outcome.get('code', 'done')}{replayed}"] += 1
+        more = " replayed" if outcome.get("replayed") else ""
+        if outcome.get("figures", {}).get("limit") == "cap":
+            more = " cap"
+        self.trial.seen[f"{type(operation).__name__} {outcome.get('code', 'done')}{more}"] += 1
         if operation.idempotency is not None or isinstance(operation, DeductBatch | CaptureHold | VoidHold):
             self.asked.append(operation)
         for name, known in ("hold_id", self.holds), ("charge_id", self.charges):
             if name in outcome and outcome[name] not in known:
                 known.append(outcome[name])
+
+
+def _by_key(operation: Operation[Any], key_id: str | None) -> Operation[Any]:
+    """Return the operation as made with a key, which a server says by itself."""
+    if isinstance(operation, DeductBatch):
+        charges = tuple(_by_key(charge, key_id) for charge in operation.charges)
+        return operation.model_copy(update={"charges": charges})
+    if isinstance(operation, Deduct | PlaceHold):
+        return operation.model_copy(update={"api_key_id": key_id})
+    return operation
 
 
 def _outcome(act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -299,9 +373,8 @@ class MemoryModel:
     """The ledger in memory as a model of another backend."""
 
     def __init__(self, org_id: str, overage: int | None) -> None:
-        self.ahead = timedelta()
-        start = utc_now()
-        self.ledger = MemoryLedger(now=lambda: start + self.ahead)
+        self.now = utc_now()
+        self.ledger = MemoryLedger(now=lambda: self.now)
         self.ledger.add_organization(org_id, credits=POOL)
         self.ledger.set_overage(org_id, overage)
         for member in MEMBERS:
@@ -309,7 +382,10 @@ class MemoryModel:
         self.set_allocation, self.deactivate = self.ledger.set_allocation, self.ledger.deactivate
 
     def advance(self, seconds: float) -> None:
-        self.ahead += timedelta(seconds=seconds)
+        self.now += timedelta(seconds=seconds)
+
+    def begin(self, moment: datetime) -> None:
+        self.now = moment
 
     def execute(self, operation: Operation[Any]) -> dict[str, Any]:
         result: BaseModel = self.ledger.execute(operation)

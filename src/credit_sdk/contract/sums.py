@@ -8,12 +8,14 @@ results that the model knows about.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
 from credit_sdk.amounts import Amount
 from credit_sdk.backends._statements import function_name
+from credit_sdk.contract.sums_of_caps import CapSums
 from credit_sdk.errors import (
     ConflictError,
     CreditError,
@@ -36,9 +38,11 @@ from credit_sdk.operations import (
     GetHold,
     GetPool,
     ListAllocations,
+    ListCaps,
     Operation,
     PlaceHold,
     Refund,
+    SetCap,
     VoidHold,
 )
 
@@ -55,6 +59,8 @@ class Row:
     service: str
     name: str | None
     request_id: str
+    key: str | None = None
+    placed: int = 0
     until: int = 0
     state: str = "held"
     captured: Decimal = Decimal(0)
@@ -71,6 +77,7 @@ class Sums:
 
     def __init__(self, org_id: str, overage: int | None) -> None:
         self.org_id, self.overage, self.time = org_id, overage or 0, 0
+        self.caps = CapSums()
         self.pool = Decimal(POOL)
         self.allocated = {member: Decimal(SHARE) for member in MEMBERS}
         self.inactive: set[str] = set()
@@ -78,8 +85,12 @@ class Sums:
         self.holds: list[Row] = []
         self.grants: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
 
+    def begin(self, _: datetime) -> None:
+        """Take the day's beginning for the beginning of all time."""
+
     def advance(self, seconds: int) -> None:
         self.time += seconds
+        self.caps.time = self.time
 
     def taken(self) -> Counter[tuple[str, Decimal, str]]:
         return Counter((row.user, row.credits, row.request_id) for row in self.charges)
@@ -108,11 +119,13 @@ class Sums:
 
     # Rules
 
-    def make_room(self, user: str, credits: Decimal, request_id: str) -> None:
-        self.require_room(user, credits)
-        is_held = any(row.request_id == request_id for row in self.held(user))
-        if is_held or credits > self.room(user, without=[]):
-            self.expire(self.overdue(user))
+    def make_room(self, ask: Deduct | PlaceHold) -> None:
+        overdue = self.overdue(ask.user_id)
+        self.require_room(ask.user_id, ask.credits)
+        self.caps.require(ask.user_id, ask.api_key_id, ask.credits, overdue)
+        is_held = any(row.request_id == ask.request_id for row in self.held(ask.user_id))
+        if is_held or self.caps.limits or ask.credits > self.room(ask.user_id, without=[]):
+            self.expire(overdue)
 
     def require_room(self, user: str, credits: Decimal) -> None:
         if user in self.inactive:
@@ -124,7 +137,11 @@ class Sums:
 
     def expire(self, rows: list[Row]) -> None:
         for row in rows:
-            row.state = "expired"
+            self.close(row, "expired")
+
+    def close(self, hold: Row, state: str) -> None:
+        hold.state = state
+        self.caps.give_back(hold)
 
     def charged(self, request_id: str, content: tuple[Any, ...]) -> Row | None:
         found = next((row for row in self.charges if row.request_id == request_id), None)
@@ -146,11 +163,13 @@ class Sums:
     # Operations
 
     def check_credits(self, ask: CheckCredits) -> dict[str, Any]:
-        room = self.room(ask.user_id, without=self.overdue(ask.user_id))
+        overdue = self.overdue(ask.user_id)
+        room = self.room(ask.user_id, without=overdue)
         if ask.user_id in self.inactive:
             return {"has_sufficient_credits": False, "remaining_credits": 0, "available_credits": 0}
         return {
-            "has_sufficient_credits": ask.credits <= room,
+            "has_sufficient_credits": ask.credits <= room
+            and self.caps.allow(ask.user_id, ask.credits, overdue),
             "remaining_credits": self.left(ask.user_id),
             "available_credits": room - self.overage,
         }
@@ -161,7 +180,8 @@ class Sums:
         if earlier is not None:
             return _receipt(earlier, replayed=True)
         self.refuse_held_id(ask.user_id, ask.request_id)
-        self.make_room(ask.user_id, ask.credits, ask.request_id)
+        self.make_room(ask)
+        self.caps.count(ask.user_id, ask.api_key_id, ask.credits)
         return _receipt(self.take(Row(*content, ask.request_id)))
 
     def deduct_batch(self, ask: DeductBatch) -> dict[str, Any]:
@@ -188,8 +208,10 @@ class Sums:
             return _hold(standing[0], replayed=True)
         if any(row.request_id == ask.request_id for row in self.charges):
             raise IdempotencyConflictError
-        self.make_room(ask.user_id, ask.credits, ask.request_id)
-        self.holds.append(Row(*content, ask.request_id, until=self.time + ask.ttl_seconds))
+        self.make_room(ask)
+        self.caps.count(ask.user_id, ask.api_key_id, ask.credits)
+        until = self.time + ask.ttl_seconds
+        self.holds.append(Row(*content, ask.request_id, ask.api_key_id, placed=self.time, until=until))
         return _hold(self.holds[-1])
 
     def capture_hold(self, ask: CaptureHold) -> dict[str, Any]:
@@ -207,8 +229,10 @@ class Sums:
             if earlier is not None:
                 return _receipt(earlier, replayed=True)
             self.make_room_again(hold, credits)
+            self.caps.count(hold.user, hold.key, credits)
         else:
             self.make_room_beyond(hold, credits)
+            self.count_capture(hold, credits)
         hold.state, hold.captured = "captured", credits
         return _receipt(self.take(charge))
 
@@ -216,16 +240,29 @@ class Sums:
         self.refuse_held_id(hold.user, hold.request_id)
         try:
             self.require_room(hold.user, credits)
+            self.caps.require(hold.user, hold.key, credits, self.overdue(hold.user))
         except RefusedError as error:
             raise HoldExpiredError from error
         self.expire(self.overdue(hold.user))
 
+    def count_capture(self, hold: Row, credits: Decimal) -> None:
+        """Count what is captured in time where the hold counted, and all else now."""
+        in_time = min(credits, hold.credits) if self.time < hold.until else Decimal(0)
+        self.caps.give_back(hold)
+        self.caps.count(hold.user, hold.key, in_time, at=hold.placed)
+        self.caps.count(hold.user, hold.key, credits - in_time)
+
     def make_room_beyond(self, hold: Row, credits: Decimal) -> None:
         if credits > hold.credits:
             self.require_room_beyond(hold, credits)
+        decided = credits > hold.credits or hold.until <= self.time
+        if decided:
+            granted = hold.credits if self.time < hold.until else Decimal(0)
+            self.caps.require(hold.user, hold.key, credits, self.overdue(hold.user), granted=granted)
         if any(row.request_id == hold.request_id for row in self.charges):
             raise IdempotencyConflictError
-        if credits > max(hold.credits, self.room(hold.user, without=[hold])):
+        capped = decided and self.caps.limits
+        if capped or credits > max(hold.credits, self.room(hold.user, without=[hold])):
             self.expire([row for row in self.overdue(hold.user) if row is not hold])
 
     def require_room_beyond(self, hold: Row, credits: Decimal) -> None:
@@ -241,7 +278,8 @@ class Sums:
         if hold.state == "captured":
             raise HoldClosedError
         replayed = hold.state != "held"
-        hold.state = hold.state if replayed else "voided"
+        if not replayed:
+            self.close(hold, "voided")
         return _hold(hold, replayed=replayed)
 
     def get_hold(self, ask: GetHold) -> dict[str, Any]:
@@ -275,6 +313,13 @@ class Sums:
         refund = Row(charge.user, -credits, charge.service, charge.name, ask.idempotency_key)
         refund.refund_of, refund.captured = charge, refundable - credits
         return _refund(self.take(refund))
+
+    def set_cap(self, ask: SetCap) -> dict[str, Any]:
+        self.caps.set(ask)
+        return self.caps.list()
+
+    def list_caps(self, _: ListCaps) -> dict[str, Any]:
+        return self.caps.list()
 
     def add_credits(self, ask: AddCredits) -> dict[str, Any]:
         return self.once(ask.request_id, ("pool", ask.credits), lambda: self.fill(ask.credits))
