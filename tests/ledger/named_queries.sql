@@ -87,3 +87,6 @@ SELECT * FROM organization_subscriptions WHERE org_id = 'o' ORDER BY created_at 
 
 -- organization_subscriptions_one_active_of_org
 SELECT * FROM organization_subscriptions WHERE org_id = 'o' AND status = 'active';
+
+-- credit_caps_pkey
+SELECT * FROM credit_caps WHERE org_id = 'o' AND (scope, subject) IN (('organization', ''), ('member', 'u'));

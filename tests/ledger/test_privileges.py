@@ -67,7 +67,7 @@ def test_the_public_may_read_nothing(books: Books) -> None:
 def test_an_application_executes_the_operations_and_no_parts_of_them(books: Books) -> None:
     granted = set(functions(books, "has_function_privilege('credits_app', routine.oid, 'EXECUTE')"))
     assert {"deduct", "place_hold", "capture_hold", "deduct_credits", "has_sufficient_credits"} <= granted
-    parts = {"enlarge_allocation", "refuse", "take_plain_batch", "expire_holds_of", "capture_expired"}
+    parts = {"enlarge_allocation", "refuse", "take_plain_batch", "expire_holds_of", "capture_expired", "lock_caps"}
     assert not parts & granted
 
 
@@ -101,7 +101,7 @@ def test_an_application_is_denied(application: Connection, statement: str) -> No
     "relation",
     [
         "organizations", "organization_members", "organization_subscriptions", "organization_credit_pools",
-        "user_credit_allocations", "credit_usage_attribution", "credit_holds", "org_billing_history",
+        "user_credit_allocations", "credit_usage_attribution", "credit_holds", "credit_caps", "org_billing_history",
         "org_billing_summary", "user_multi_org_credits", "top_credit_users_by_org", "org_billing_metrics",
         "v_org_billing_summary", "v_user_credit_status", "v_org_member_allocations",
         "v_credit_usage_by_service",

@@ -18,6 +18,7 @@ DECLARE
   _receipt ledger.receipt;
   _charge_id UUID;
   _problem JSONB;
+  _now TIMESTAMPTZ;
 BEGIN
   SELECT allocation.* INTO _account
   FROM user_credit_allocations AS allocation
@@ -36,12 +37,18 @@ BEGIN
   IF _receipt.charge_id IS NOT NULL THEN
     RETURN _receipt;
   END IF;
-  PERFORM ledger.expire_holds_of(ARRAY[_account.id]);
+  _now := ledger.now();
+  PERFORM ledger.lock_caps(hold.org_id, ARRAY[_account.id], ARRAY[hold.api_key_id], overdue_at => _now);
+  PERFORM ledger.expire_holds_of(ARRAY[_account.id], overdue_at => _now);
   _problem := ledger.held_id_problem(hold.org_id, hold.request_id);
   IF _problem IS NOT NULL THEN
     PERFORM ledger.refuse(_problem);
   END IF;
-  _problem := ledger.spending_problem(hold.org_id, hold.user_id, _credits);
+  _now := ledger.now();
+  _problem := coalesce(
+    ledger.spending_problem(hold.org_id, hold.user_id, _credits),
+    ledger.cap_problem(hold.org_id, hold.user_id, hold.api_key_id, _credits, _now)
+  );
   IF _problem IS NOT NULL THEN
     PERFORM ledger.refuse(_problem || ledger.problem(
       'hold_expired',
@@ -52,19 +59,20 @@ BEGIN
   END IF;
 
   UPDATE user_credit_allocations AS allocation
-  SET used_credits = allocation.used_credits + _credits, updated_at = ledger.now()
+  SET used_credits = allocation.used_credits + _credits, updated_at = _now
   WHERE allocation.org_id = _account.org_id AND allocation.id = _account.id
   RETURNING allocation.* INTO _account;
+  PERFORM ledger.count_against_caps(hold.org_id, hold.user_id, hold.api_key_id, _credits, _now);
   UPDATE credit_holds AS current
   SET status = 'captured', captured_credits = _credits, updated_at = _account.updated_at
   WHERE current.id = hold.id AND current.org_id = hold.org_id;
   INSERT INTO credit_usage_attribution (
     org_id, user_id, allocation_id, credits_used, service_type, service_name,
-    request_id, request_metadata, hold_id, remaining_after, created_at
+    request_id, request_metadata, hold_id, remaining_after, created_at, api_key_id
   ) VALUES (
     hold.org_id, hold.user_id, _account.id, _credits, hold.service_type, hold.service_name,
     hold.request_id, hold.request_metadata || coalesce(capture_expired.request_metadata, '{}'),
-    hold.id, _account.remaining_credits, _account.updated_at
+    hold.id, _account.remaining_credits, _account.updated_at, hold.api_key_id
   ) RETURNING id INTO _charge_id;
   RETURN ROW(
     _charge_id, hold.org_id, hold.user_id, _credits, _account.remaining_credits,

@@ -5,6 +5,9 @@
 -- for less, the rest is given back; for more, what is beyond the hold must fit the balance, else the hold
 -- stays open. A hold past its time that nobody has given back yet still owns its credits: it is open.
 -- A suspended organisation's open holds can be captured: the credits were set aside before.
+--
+-- Caps have counted the hold, so that they are locked only for a capture that counts otherwise. (Whether it
+-- is in time is decided twice here, a moment apart: hence the second.)
 CREATE OR REPLACE FUNCTION ledger.capture_hold(
   hold_id UUID,
   org_id TEXT DEFAULT NULL,
@@ -22,6 +25,8 @@ DECLARE
   _receipt ledger.receipt;
   _account RECORD;
   _problem JSONB;
+  -- Whether the allocation is under caps, which are locked then.
+  _capped BOOLEAN := FALSE;
 BEGIN
   IF capture_hold.credits IS NOT NULL AND NOT ledger.is_amount(capture_hold.credits) THEN
     PERFORM ledger.refuse(ledger.amount_problem(capture_hold.credits));
@@ -44,6 +49,14 @@ BEGIN
         -- Not so when somebody closed the hold while this waited for the allocation.
         AND allocation.held_credits >= hold.credits
         AND (
+          _capped
+          OR NOT allocation.capped
+          OR (
+            coalesce(capture_hold.credits, hold.credits) = hold.credits
+            AND hold.expires_at > ledger.now() + INTERVAL '1 second'
+          )
+        )
+        AND (
           coalesce(capture_hold.credits, hold.credits) <= hold.credits
           OR (
             allocation.is_active
@@ -58,7 +71,7 @@ BEGIN
       RETURNING
         allocation.id, allocation.remaining_credits, allocation.updated_at,
         hold.id AS hold_id, hold.org_id, hold.user_id, hold.service_type, hold.service_name, hold.request_id,
-        hold.credits AS held,
+        hold.credits AS held, hold.api_key_id,
         coalesce(capture_hold.credits, hold.credits) AS captured,
         hold.request_metadata || coalesce(capture_hold.request_metadata, '{}') AS request_metadata
     ), closed AS (
@@ -70,12 +83,12 @@ BEGIN
     ), charge AS (
       INSERT INTO credit_usage_attribution (
         org_id, user_id, allocation_id, credits_used, service_type, service_name,
-        request_id, request_metadata, hold_id, remaining_after, created_at
+        request_id, request_metadata, hold_id, remaining_after, created_at, api_key_id
       )
       SELECT
         account.org_id, account.user_id, account.id, account.captured,
         account.service_type, account.service_name, account.request_id, account.request_metadata,
-        account.hold_id, account.remaining_credits, account.updated_at
+        account.hold_id, account.remaining_credits, account.updated_at, account.api_key_id
       FROM account
       INNER JOIN closed ON closed.id = account.hold_id
       ON CONFLICT (org_id, request_id) DO NOTHING
@@ -88,6 +101,9 @@ BEGIN
     LEFT JOIN charge ON TRUE;
 
     IF _account.charge_id IS NOT NULL THEN
+      IF _capped THEN
+        PERFORM ledger.spend_caps_of_capture(_hold, _account.captured, _account.updated_at);
+      END IF;
       RETURN ROW(
         _account.charge_id, _account.org_id, _account.user_id, _account.captured, _account.remaining_credits,
         _account.service_type, _account.service_name, _account.request_id, _account.updated_at, FALSE
@@ -116,8 +132,14 @@ BEGIN
           RETURN _receipt;
         END IF;
       ELSE
-        -- It is open, so the balance lacks what is beyond the hold.
-        CONTINUE WHEN ledger.expire_overdue(_hold.org_id, _hold.user_id, except_hold => _hold.id);
+        -- It is open, so there are caps, or the balance lacks what is beyond the hold.
+        IF NOT _capped THEN
+          _capped := ledger.lock_capped(
+            _hold.org_id, _hold.user_id, _hold.api_key_id, _hold.id,
+            give_back => coalesce(capture_hold.credits > _hold.credits, FALSE) OR _hold.expires_at <= ledger.now()
+          );
+          CONTINUE WHEN _capped OR ledger.expire_overdue(_hold.org_id, _hold.user_id, _hold.id);
+        END IF;
         _problem := ledger.spending_problem(_hold.org_id, _hold.user_id, capture_hold.credits, _hold.credits);
         IF _problem IS NOT NULL THEN
           PERFORM ledger.refuse(_problem);

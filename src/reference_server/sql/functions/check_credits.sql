@@ -1,5 +1,6 @@
 -- Whether a charge would be taken now: advice, decided again when it is. Overdue holds are in nobody's
--- way. Without an active allocation the answer is no, with zeros.
+-- way. Caps say yes or no, and do not lower what is available. Without an active allocation the answer is
+-- no, with zeros.
 CREATE OR REPLACE FUNCTION ledger.check_credits(org_id TEXT, user_id TEXT, credits BIGINT)
 RETURNS ledger.credit_check
 LANGUAGE plpgsql
@@ -12,6 +13,7 @@ DECLARE
   _now CONSTANT TIMESTAMPTZ := ledger.now();
   _remaining BIGINT;
   _available BIGINT;
+  _capped BOOLEAN;
 BEGIN
   IF ledger.is_amount(check_credits.credits) IS NOT TRUE THEN
     PERFORM ledger.refuse(ledger.amount_problem(check_credits.credits));
@@ -19,8 +21,9 @@ BEGIN
 
   SELECT
     allocation.remaining_credits,
-    allocation.remaining_credits - allocation.held_credits + coalesce(overdue.credits, 0)
-  INTO _remaining, _available
+    allocation.remaining_credits - allocation.held_credits + coalesce(overdue.credits, 0),
+    allocation.capped
+  INTO _remaining, _available, _capped
   FROM user_credit_allocations AS allocation
   INNER JOIN organizations AS organization ON organization.id = allocation.org_id
   CROSS JOIN LATERAL (
@@ -41,8 +44,14 @@ BEGIN
     RETURN ROW(FALSE, 0, 0, check_credits.credits)::ledger.credit_check;
   END IF;
   RETURN ROW(
-    check_credits.credits <= _available
-    OR check_credits.credits <= _available + ledger.overage(check_credits.org_id),
+    (
+      check_credits.credits <= _available
+      OR check_credits.credits <= _available + ledger.overage(check_credits.org_id)
+    )
+    AND (
+      NOT _capped
+      OR ledger.caps_allow(check_credits.org_id, check_credits.user_id, check_credits.credits, _now)
+    ),
     _remaining, _available, check_credits.credits
   )::ledger.credit_check;
 END;

@@ -1,7 +1,8 @@
 -- Invariant: a batch has the outcomes that its charges would have had one after the other, in order.
 --
 -- Decides in memory and writes nothing. The caller has locked `allocation_ids`, so that balances stand
--- still; running figures are kept by member (`_free`, `_remaining`) and by request id (`_taken`).
+-- still, and the caps; running figures are kept by member (`_free`, `_remaining`, `_of_member`), by API key
+-- (`_of_key`), of all (`_of_all`), and by request id (`_taken`).
 CREATE OR REPLACE FUNCTION ledger.decide_batch(org_id TEXT, charges JSONB, allocation_ids UUID[])
 RETURNS SETOF ledger.batch_decision
 LANGUAGE plpgsql
@@ -14,19 +15,25 @@ DECLARE
   _now CONSTANT TIMESTAMPTZ := ledger.now();
   _free BIGINT[] := '{}';
   _remaining BIGINT[] := '{}';
+  _of_all BIGINT := 0;
+  _of_member BIGINT[] := '{}';
+  _of_key BIGINT[] := '{}';
   _taken ledger.receipt[] := '{}';
   _first ledger.receipt;
   _charge RECORD;
   _decision ledger.batch_decision;
   _no_share JSONB;
+  _over_cap JSONB;
 BEGIN
   FOR _charge IN
     SELECT
       item.*,
       dense_rank() OVER (ORDER BY item.user_id) AS member_number,
       dense_rank() OVER (ORDER BY item.request_id) AS id_number,
+      dense_rank() OVER (ORDER BY item.api_key_id) AS key_number,
       allocation.id AS allocation_id,
       allocation.is_active AND organization.status = 'active' AS is_active,
+      allocation.capped,
       allocation.remaining_credits AS remaining,
       allocation.remaining_credits - allocation.held_credits + limits.overage AS free,
       allocation.next_reset_date,
@@ -36,10 +43,10 @@ BEGIN
     FROM ROWS FROM (
       jsonb_to_recordset(decide_batch.charges) AS (
         user_id TEXT, credits BIGINT, service_type TEXT, service_name TEXT,
-        request_id TEXT, request_metadata JSONB
+        request_id TEXT, request_metadata JSONB, api_key_id TEXT
       )
     ) WITH ORDINALITY AS item (
-      user_id, credits, service_type, service_name, request_id, request_metadata, position
+      user_id, credits, service_type, service_name, request_id, request_metadata, api_key_id, position
     )
     CROSS JOIN (SELECT ledger.overage(decide_batch.org_id) AS overage) AS limits
     LEFT JOIN organizations AS organization ON organization.id = decide_batch.org_id
@@ -70,12 +77,23 @@ BEGIN
     )::ledger.batch_decision;
     _free[_charge.member_number] := coalesce(_free[_charge.member_number], _charge.free);
     _remaining[_charge.member_number] := coalesce(_remaining[_charge.member_number], _charge.remaining);
+    _of_member[_charge.member_number] := coalesce(_of_member[_charge.member_number], 0);
+    _of_key[_charge.key_number] := coalesce(_of_key[_charge.key_number], 0);
     _first := coalesce(_taken[_charge.id_number], _charge.earlier);
 
     _no_share := CASE WHEN _charge.is_active IS NOT TRUE THEN coalesce(
       ledger.spending_problem(decide_batch.org_id, _charge.user_id, _charge.credits),
       -- Allocated to since the locks were taken: too late for this batch.
       ledger.no_allocation_problem(decide_batch.org_id, _charge.user_id)
+    ) END;
+
+    _over_cap := CASE WHEN _charge.capped THEN ledger.cap_problem(
+      decide_batch.org_id, _charge.user_id, _charge.api_key_id, _charge.credits, _now,
+      pending => jsonb_build_object(
+        'organization', _of_all,
+        'member', _of_member[_charge.member_number],
+        'api_key', _of_key[_charge.key_number]
+      )
     ) END;
 
     IF ledger.is_amount(_charge.credits) IS NOT TRUE THEN
@@ -103,9 +121,14 @@ BEGIN
         decide_batch.org_id, _charge.user_id,
         _charge.credits, _free[_charge.member_number], _charge.next_reset_date
       );
+    ELSIF _over_cap IS NOT NULL THEN
+      _decision.problem := _over_cap;
     ELSE
       _free[_charge.member_number] := _free[_charge.member_number] - _charge.credits;
       _remaining[_charge.member_number] := _remaining[_charge.member_number] - _charge.credits;
+      _of_all := _of_all + _charge.credits;
+      _of_member[_charge.member_number] := _of_member[_charge.member_number] + _charge.credits;
+      _of_key[_charge.key_number] := _of_key[_charge.key_number] + _charge.credits;
       _decision.taken := TRUE;
       _decision.receipt := ROW(
         ledger.new_id(), decide_batch.org_id, _charge.user_id, _charge.credits,

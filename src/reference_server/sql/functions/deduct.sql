@@ -2,10 +2,15 @@
 --
 -- The usual charge is ONE statement: the allocation is taken from if that fits, which locks it, and the
 -- attribution is written from what the update returned: its time and its remaining credits are those
--- of the moment at which the lock was held. A charge writes no row that others of the organisation share.
+-- of the moment at which the lock was held. A charge writes no row that others of the organisation share,
+-- unless there are caps: then it takes their locks, gives back overdue holds, and goes round once more.
 --
 -- Everything else leaves the statement without a charge, and is then told apart: an id that charged
 -- before (replay or conflict), overdue holds that stood in the way (given back; tried again), a refusal.
+
+-- As it was before there were caps.
+DROP FUNCTION IF EXISTS ledger.deduct(TEXT, TEXT, BIGINT, TEXT, TEXT, TEXT, JSONB);
+
 CREATE OR REPLACE FUNCTION ledger.deduct(
   org_id TEXT,
   user_id TEXT,
@@ -13,7 +18,8 @@ CREATE OR REPLACE FUNCTION ledger.deduct(
   service_type TEXT,
   service_name TEXT DEFAULT NULL,
   request_id TEXT DEFAULT NULL,
-  request_metadata JSONB DEFAULT '{}'
+  request_metadata JSONB DEFAULT '{}',
+  api_key_id TEXT DEFAULT NULL
 ) RETURNS ledger.receipt
 LANGUAGE plpgsql
 VOLATILE
@@ -29,6 +35,8 @@ DECLARE
   _remaining BIGINT;
   _created_at TIMESTAMPTZ;
   _problem JSONB;
+  -- Whether the allocation is under caps, which are locked then.
+  _capped BOOLEAN := FALSE;
 BEGIN
   IF ledger.is_amount(deduct.credits) IS NOT TRUE THEN
     PERFORM ledger.refuse(ledger.amount_problem(deduct.credits));
@@ -43,6 +51,7 @@ BEGIN
       WHERE allocation.org_id = deduct.org_id
         AND allocation.user_id = deduct.user_id
         AND allocation.is_active
+        AND (_capped OR NOT allocation.capped)
         AND organization.id = allocation.org_id
         AND organization.status = 'active'
         AND (
@@ -58,11 +67,12 @@ BEGIN
     ), charge AS (
       INSERT INTO credit_usage_attribution (
         org_id, user_id, allocation_id, credits_used, service_type, service_name,
-        request_id, request_metadata, remaining_after, created_at
+        request_id, request_metadata, remaining_after, created_at, api_key_id
       )
       SELECT
         deduct.org_id, deduct.user_id, account.id, deduct.credits, deduct.service_type, deduct.service_name,
-        _request_id, coalesce(deduct.request_metadata, '{}'), account.remaining_credits, account.updated_at
+        _request_id, coalesce(deduct.request_metadata, '{}'), account.remaining_credits, account.updated_at,
+        deduct.api_key_id
       FROM account
       ON CONFLICT (org_id, request_id) DO NOTHING
       RETURNING id
@@ -73,6 +83,11 @@ BEGIN
     LEFT JOIN charge ON TRUE;
 
     IF _charge_id IS NOT NULL THEN
+      IF _capped THEN
+        PERFORM ledger.spend_caps(
+          deduct.org_id, deduct.user_id, deduct.api_key_id, deduct.credits, _created_at
+        );
+      END IF;
       RETURN ROW(
         _charge_id, deduct.org_id, deduct.user_id, deduct.credits, _remaining,
         deduct.service_type, deduct.service_name, _request_id, _created_at, FALSE
@@ -91,7 +106,10 @@ BEGIN
     IF _receipt.charge_id IS NOT NULL THEN
       RETURN _receipt;
     END IF;
-    CONTINUE WHEN ledger.expire_overdue(deduct.org_id, deduct.user_id);
+    IF NOT _capped THEN
+      _capped := ledger.lock_capped(deduct.org_id, deduct.user_id, deduct.api_key_id);
+      CONTINUE WHEN _capped OR ledger.expire_overdue(deduct.org_id, deduct.user_id);
+    END IF;
 
     _problem := coalesce(
       ledger.held_id_problem(deduct.org_id, _request_id),

@@ -1,5 +1,6 @@
 -- Give back overdue holds, oldest first. Allocations are locked in id order, and those that are busy are
 -- left to the next sweep or to their own next refusal, so that a sweep never waits and never deadlocks.
+-- So are those of an organisation whose caps are busy, which come last.
 CREATE OR REPLACE FUNCTION ledger.expire_holds("limit" INTEGER DEFAULT 1000, OUT expired INTEGER)
 LANGUAGE plpgsql
 VOLATILE
@@ -10,10 +11,15 @@ AS $$
 DECLARE
   _now CONSTANT TIMESTAMPTZ := ledger.now();
   _allocation_ids UUID[];
+  _capped JSONB;
+  _organization RECORD;
 BEGIN
-  SELECT array_agg(locked.id) INTO _allocation_ids
+  SELECT
+    array_agg(locked.id) FILTER (WHERE NOT locked.capped),
+    jsonb_agg(to_jsonb(locked)) FILTER (WHERE locked.capped)
+  INTO _allocation_ids, _capped
   FROM (
-    SELECT allocation.id
+    SELECT allocation.org_id, allocation.id, allocation.capped
     FROM user_credit_allocations AS allocation
     WHERE (allocation.org_id, allocation.user_id) IN (
       SELECT hold.org_id, hold.user_id
@@ -26,6 +32,17 @@ BEGIN
     FOR NO KEY UPDATE SKIP LOCKED
   ) AS locked;
   expired := ledger.expire_holds_of(_allocation_ids, "limit" => expire_holds."limit");
+
+  FOR _organization IN
+    SELECT locked.org_id, array_agg(locked.id) AS allocation_ids
+    FROM jsonb_to_recordset(_capped) AS locked (org_id TEXT, id UUID)
+    GROUP BY locked.org_id
+    ORDER BY locked.org_id
+  LOOP
+    expired := expired + ledger.expire_capped(
+      _organization.org_id, _organization.allocation_ids, expire_holds."limit" - expired
+    );
+  END LOOP;
 END;
 $$;
 

@@ -20,8 +20,8 @@ FOR EACH ROW
 WHEN (
   old.status IN ('captured', 'voided')
   OR (old.status = 'expired' AND new.status <> 'captured')
-  OR (new.id, new.org_id, new.user_id, new.credits, new.request_id)
-  IS DISTINCT FROM (old.id, old.org_id, old.user_id, old.credits, old.request_id)
+  OR (new.id, new.org_id, new.user_id, new.credits, new.request_id, new.api_key_id)
+  IS DISTINCT FROM (old.id, old.org_id, old.user_id, old.credits, old.request_id, old.api_key_id)
 )
 EXECUTE FUNCTION ledger.keep_hold_history();
 

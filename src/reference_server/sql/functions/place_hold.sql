@@ -1,5 +1,11 @@
 -- Invariant: no hold makes used + held exceed allocated (plus overage), and a request id holds once at a
 -- time. Shaped like `ledger.deduct`: one statement when nothing is unusual.
+
+-- As it was before there were caps, and the public name of it, which is made anew.
+DROP FUNCTION IF EXISTS ledger.place_hold(
+  TEXT, TEXT, BIGINT, TEXT, TEXT, TEXT, JSONB, INTEGER
+) CASCADE;
+
 CREATE OR REPLACE FUNCTION ledger.place_hold(
   org_id TEXT,
   user_id TEXT,
@@ -8,7 +14,8 @@ CREATE OR REPLACE FUNCTION ledger.place_hold(
   service_name TEXT DEFAULT NULL,
   request_id TEXT DEFAULT NULL,
   request_metadata JSONB DEFAULT '{}',
-  ttl_seconds INTEGER DEFAULT 900
+  ttl_seconds INTEGER DEFAULT 900,
+  api_key_id TEXT DEFAULT NULL
 ) RETURNS ledger.hold
 LANGUAGE plpgsql
 VOLATILE
@@ -24,6 +31,8 @@ DECLARE
   _created_at TIMESTAMPTZ;
   _expires_at TIMESTAMPTZ;
   _problem JSONB;
+  -- Whether the allocation is under caps, which are locked then.
+  _capped BOOLEAN := FALSE;
 BEGIN
   IF ledger.is_amount(place_hold.credits) IS NOT TRUE THEN
     PERFORM ledger.refuse(ledger.amount_problem(place_hold.credits));
@@ -40,6 +49,7 @@ BEGIN
       WHERE allocation.org_id = place_hold.org_id
         AND allocation.user_id = place_hold.user_id
         AND allocation.is_active
+        AND (_capped OR NOT allocation.capped)
         AND organization.id = allocation.org_id
         AND organization.status = 'active'
         AND (
@@ -56,14 +66,14 @@ BEGIN
     ), hold AS (
       INSERT INTO credit_holds (
         org_id, user_id, credits, service_type, service_name,
-        request_id, request_metadata, expires_at, created_at, updated_at
+        request_id, request_metadata, expires_at, created_at, updated_at, api_key_id
       )
       SELECT
         place_hold.org_id, place_hold.user_id, place_hold.credits,
         place_hold.service_type, place_hold.service_name,
         _request_id, coalesce(place_hold.request_metadata, '{}'),
         account.updated_at + make_interval(secs => place_hold.ttl_seconds),
-        account.updated_at, account.updated_at
+        account.updated_at, account.updated_at, place_hold.api_key_id
       FROM account
       ON CONFLICT (org_id, request_id) WHERE status IN ('held', 'captured') DO NOTHING
       RETURNING id, created_at, expires_at
@@ -74,6 +84,11 @@ BEGIN
     LEFT JOIN hold ON TRUE;
 
     IF _hold_id IS NOT NULL THEN
+      IF _capped THEN
+        PERFORM ledger.spend_caps(
+          place_hold.org_id, place_hold.user_id, place_hold.api_key_id, place_hold.credits, _created_at
+        );
+      END IF;
       RETURN ROW(
         _hold_id, place_hold.org_id, place_hold.user_id, place_hold.credits, 0, 'held',
         place_hold.service_type, place_hold.service_name, _request_id, _expires_at, _created_at, FALSE
@@ -87,7 +102,10 @@ BEGIN
 
     PERFORM ledger.require_standing(place_hold.org_id, place_hold.user_id);
     -- First the overdue holds: a job that runs again under its id gets a new hold, not the dying one.
-    CONTINUE WHEN ledger.expire_overdue(place_hold.org_id, place_hold.user_id);
+    IF NOT _capped THEN
+      _capped := ledger.lock_capped(place_hold.org_id, place_hold.user_id, place_hold.api_key_id);
+      CONTINUE WHEN _capped OR ledger.expire_overdue(place_hold.org_id, place_hold.user_id);
+    END IF;
 
     _hold := ledger.replayed_hold(
       place_hold.org_id, place_hold.user_id, place_hold.credits,

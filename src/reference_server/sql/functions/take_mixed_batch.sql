@@ -12,25 +12,34 @@ DECLARE
   _document JSONB;
   _taken BIGINT;
   _written BIGINT;
+  _now CONSTANT TIMESTAMPTZ := ledger.now();
 BEGIN
-  PERFORM ledger.expire_holds_of(take_mixed_batch.allocation_ids);
+  PERFORM ledger.lock_caps(
+    take_mixed_batch.org_id,
+    take_mixed_batch.allocation_ids,
+    ARRAY(SELECT item.charge ->> 'api_key_id' FROM jsonb_array_elements(take_mixed_batch.charges) AS item (charge)),
+    overdue_at => _now
+  );
+  PERFORM ledger.expire_holds_of(take_mixed_batch.allocation_ids, overdue_at => _now);
   FOR _attempt IN 1..20 LOOP
     BEGIN
       WITH decision AS MATERIALIZED (
-        SELECT decided.*
+        SELECT
+          decided.*,
+          take_mixed_batch.charges -> (decided.position - 1)::INTEGER ->> 'api_key_id' AS api_key_id
         FROM ledger.decide_batch(
           take_mixed_batch.org_id, take_mixed_batch.charges, take_mixed_batch.allocation_ids
         ) AS decided
       ), charge AS (
         INSERT INTO credit_usage_attribution (
           id, org_id, user_id, allocation_id, credits_used, service_type, service_name,
-          request_id, request_metadata, remaining_after, created_at
+          request_id, request_metadata, remaining_after, created_at, api_key_id
         )
         SELECT
           (decision.receipt).charge_id, take_mixed_batch.org_id, (decision.receipt).user_id,
           decision.allocation_id, (decision.receipt).credits_used, (decision.receipt).service_type,
           (decision.receipt).service_name, decision.request_id, coalesce(decision.request_metadata, '{}'),
-          (decision.receipt).remaining_credits, (decision.receipt).created_at
+          (decision.receipt).remaining_credits, (decision.receipt).created_at, decision.api_key_id
         FROM decision
         WHERE decision.taken
         ORDER BY decision.request_id
@@ -52,6 +61,30 @@ BEGIN
           AND allocation.id = total.allocation_id
           -- Says to the planner that it is few.
           AND allocation.id = ANY(take_mixed_batch.allocation_ids)
+      ), counted AS (
+        UPDATE credit_caps AS cap
+        SET
+          used_credits = ledger.used_of_cap(cap.period, cap.window_start, cap.used_credits, total.created_at)
+          + total.credits,
+          window_start = greatest(cap.window_start, ledger.cap_window(cap.period, total.created_at))
+        FROM (
+          SELECT
+            place.scope,
+            place.subject,
+            sum((decision.receipt).credits_used)::BIGINT AS credits,
+            max((decision.receipt).created_at) AS created_at
+          FROM decision
+          CROSS JOIN LATERAL (
+            VALUES
+            ('organization', ''), ('member', (decision.receipt).user_id), ('api_key', decision.api_key_id)
+          ) AS place (scope, subject)
+          WHERE decision.taken
+          GROUP BY place.scope, place.subject
+        ) AS total
+        WHERE cap.org_id = take_mixed_batch.org_id
+          AND cap.scope = total.scope
+          AND cap.subject = total.subject
+          AND cap.period <> 'call'
       )
       SELECT
         jsonb_build_object('outcomes', coalesce(

@@ -1,7 +1,7 @@
 -- The plain batch, as one statement: every charge is valid, no member has open holds or lacks credits for
--- all of theirs, and no request id holds credits. NULL, and nothing written, when that is not so. That a
--- request id was used before shows when the row is not written: CR999 then, for the caller to undo it all.
--- The caller holds the locks of `allocation_ids`.
+-- all of theirs, there are no caps, and no request id holds credits. NULL, and nothing written, when that is
+-- not so. That a request id was used before shows when the row is not written: CR999 then, for the caller to
+-- undo it all. The caller holds the locks of `allocation_ids`.
 CREATE OR REPLACE FUNCTION ledger.take_plain_batch(org_id TEXT, charges JSONB, allocation_ids UUID[])
 RETURNS JSONB
 LANGUAGE plpgsql
@@ -26,6 +26,7 @@ BEGIN
     WHERE allocation.org_id = take_plain_batch.org_id
       AND allocation.id = ANY(take_plain_batch.allocation_ids)
       AND allocation.is_active
+      AND NOT allocation.capped
       AND allocation.held_credits = 0
       AND organization.status = 'active'
   ), item AS MATERIALIZED (
@@ -38,10 +39,10 @@ BEGIN
     FROM ROWS FROM (
       jsonb_to_recordset(take_plain_batch.charges) AS (
         user_id TEXT, credits BIGINT, service_type TEXT, service_name TEXT,
-        request_id TEXT, request_metadata JSONB
+        request_id TEXT, request_metadata JSONB, api_key_id TEXT
       )
     ) WITH ORDINALITY AS item (
-      user_id, credits, service_type, service_name, request_id, request_metadata, position
+      user_id, credits, service_type, service_name, request_id, request_metadata, api_key_id, position
     )
     LEFT JOIN account ON account.user_id = item.user_id
   ), batch AS MATERIALIZED (
@@ -58,12 +59,12 @@ BEGIN
   ), charge AS (
     INSERT INTO credit_usage_attribution (
       id, org_id, user_id, allocation_id, credits_used, service_type, service_name,
-      request_id, request_metadata, remaining_after, created_at
+      request_id, request_metadata, remaining_after, created_at, api_key_id
     )
     SELECT
       item.id, take_plain_batch.org_id, item.user_id, item.allocation_id, item.credits,
       item.service_type, item.service_name, item.request_id, coalesce(item.request_metadata, '{}'),
-      item.remaining, _now
+      item.remaining, _now, item.api_key_id
     FROM item
     WHERE (SELECT batch.is_plain FROM batch)
     ORDER BY item.request_id

@@ -49,6 +49,20 @@ BEGIN
     FROM charge
     WHERE charge.refund_of IS NOT NULL
     GROUP BY charge.org_id, charge.refund_of
+  ), cap AS (
+    SELECT
+      row.*,
+      'cap per ' || row.period || ' of ' || CASE row.scope
+        WHEN 'member' THEN 'user ' || row.subject
+        WHEN 'api_key' THEN 'API key ' || row.subject
+        ELSE 'the organisation'
+      END AS name
+    FROM credit_caps AS row
+    WHERE row.period <> 'call' AND (verify_ledger.org_id IS NULL OR row.org_id = verify_ledger.org_id)
+  ), spending AS (
+    SELECT capped.org_id, spent.*
+    FROM (SELECT cap.org_id, min(cap.window_start) AS since FROM cap GROUP BY cap.org_id) AS capped
+    CROSS JOIN LATERAL ledger.spending_since(capped.org_id, capped.since) AS spent
   ), figure AS (
     SELECT
       coalesce(allocation.org_id, used.org_id) AS org_id,
@@ -99,6 +113,18 @@ BEGIN
     FROM refunded
     LEFT JOIN charge
       ON charge.org_id = refunded.org_id AND charge.id = refunded.refund_of AND charge.refund_of IS NULL
+    UNION ALL
+    SELECT cap.org_id, cap.name, 'used_credits', cap.used_credits, coalesce(sum(spending.credits), 0)
+    FROM cap
+    LEFT JOIN spending
+      ON spending.org_id = cap.org_id
+        AND ledger.cap_window(cap.period, spending.counted_at) = cap.window_start
+        AND CASE cap.scope
+          WHEN 'member' THEN spending.user_id = cap.subject
+          WHEN 'api_key' THEN spending.api_key_id = cap.subject
+          ELSE TRUE
+        END
+    GROUP BY cap.org_id, cap.name, cap.used_credits
   )
   SELECT jsonb_build_object(
     'organizations', (
