@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from uuid import uuid4
 
 import typer
 
@@ -120,7 +121,7 @@ def create_key(
     requests_per_minute: Annotated[int | None, typer.Option(min=1, help="A limit; else none.")] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Create an API key and print it, once."""
+    """Create an API key and print it, once. Its id, by which it can have caps, goes to standard error."""
     from reference_server.callers import SCOPES  # noqa: PLC0415
 
     unknown = set(scope).difference(SCOPES)
@@ -132,7 +133,10 @@ def create_key(
         from reference_server.credentials import create_api_key  # noqa: PLC0415
 
         with psycopg.connect(_database_url(database_url)) as connection:
-            key = create_api_key(connection, name, scope, org_id=org, requests_per_minute=requests_per_minute)
+            key_id = uuid4()
+            limits: dict[str, Any] = {"org_id": org, "requests_per_minute": requests_per_minute}
+            key = create_api_key(connection, name, scope, key_id=key_id, **limits)
+    typer.echo(f"id {key_id}", err=True)
     typer.echo(key)
 
 

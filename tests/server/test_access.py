@@ -49,6 +49,8 @@ def requests(organization: Organization, hold_id: str) -> dict[str, Request]:
             {"user_id": member, "allocated_credits": 0.001},
         ),
         "allocations": ("GET", f"credits/{org_id}/allocations", None),
+        "caps": ("GET", f"credits/{org_id}/caps", None),
+        "set cap": ("PUT", f"credits/{org_id}/caps", {"scope": "organization", "period": "month"}),
         "usage": ("GET", f"credits/{org_id}/usage", None),
         "charges": ("GET", f"credits/{org_id}/charges", None),
     }
@@ -94,6 +96,8 @@ MATRIX: dict[str, Row] = {
     "add": MANAGING,
     "allocate": MANAGING,
     "allocations": READING,
+    "caps": READING,
+    "set cap": MANAGING,
     "usage": READING,
     "charges": READING,
 }

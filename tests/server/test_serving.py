@@ -20,6 +20,7 @@ import psycopg
 import pytest
 
 from credit_sdk.cli import main
+from reference_server.credentials import digest
 from reference_server.demo import LOOPNET_1, LOOPNET_ORG, load_demo
 
 if TYPE_CHECKING:
@@ -328,7 +329,10 @@ def test_a_session_of_the_command_line(command: Command, server: Running) -> Non
 
 def test_a_key_of_the_command_line(command: Command, server: Running) -> None:
     arguments = ("create-key", "--name", "x", "--scope", "read_credits", "--scope", "consume_credits")
-    _, key, _ = command("token", *arguments, "--org", LOOPNET_ORG, DATABASE_URL=server.database_url)
+    _, key, id = command("token", *arguments, "--org", LOOPNET_ORG, DATABASE_URL=server.database_url)
+    with psycopg.connect(server.database_url) as connection:
+        found = connection.execute("SELECT id FROM api_keys WHERE key_digest = %s", [digest(key.strip())])
+        assert [f"id {row[0]}" for row in found] == [id.strip()]
     for org_id, status in ((LOOPNET_ORG, 200), ("test-org-llm-001", 403)):
         assert server.get(f"credits/{org_id}", key=key.strip()).status_code == status
     code, _, err = command("token", *arguments, "--org", "nowhere", DATABASE_URL=server.database_url)
