@@ -12,7 +12,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import psycopg
@@ -22,12 +23,15 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
 
     from tests.conftest import Admin
 
     Row = dict[str, Any]
     Connection = psycopg.Connection[Row]
+
+T = TypeVar("T")
 
 SERVICE = "contact_lookup"
 PATIENCE_SECONDS = 20
@@ -76,9 +80,9 @@ class Member:
         about = {"org_id": self.org_id, "user_id": self.user_id, "allocated_credits": credits}
         return Call("allocate", about | {"request_id": request_id or _unique("grant")} | more)
 
-    def item(self, credits: int | None, request_id: str | None = None) -> Row:
+    def item(self, credits: int | None, request_id: str | None = None, **more: Any) -> Row:
         """Return a charge of a batch."""
-        fields = self._spending(credits, request_id)
+        fields = self._spending(credits, request_id) | more
         del fields["org_id"]
         return fields
 
@@ -161,6 +165,15 @@ class Books:
         named = {"charge_id": charge["charge_id"], "idempotency_key": key or _unique("refund")}
         return Call("refund", named | {"credits": credits})
 
+    def cap(self, scope: str, period: str, credits: int | None, subject: str | None = None) -> Call:
+        """Return what sets a cap, or removes it."""
+        about = {"org_id": self.org_id, "scope": scope, "subject": subject, "period": period}
+        return Call("set_cap", about | {"credits": credits})
+
+    def caps(self) -> list[Row]:
+        found: list[Row] = self.do(Call("list_caps", {"org_id": self.org_id}))["caps"]
+        return found
+
     def make_overdue(self, hold: Row) -> None:
         self.execute(
             "UPDATE credit_holds SET expires_at = ledger.now() - INTERVAL '1 second' WHERE id = %s",
@@ -194,15 +207,19 @@ class Books:
 
     def at_once(self, calls: Sequence[Call]) -> list[Row | Refusal]:
         """Carry calls out at the same moment, each on a connection of its own; return what came of each."""
-        start = threading.Barrier(len(calls))
+        return self.in_threads([partial(outcome, call) for call in calls])
 
-        def carry_out(call: Call) -> Row | Refusal:
+    def in_threads(self, work: Sequence[Callable[[Connection], T]]) -> list[T]:
+        """Start everything at the same moment, each on a connection of its own; return what came of each."""
+        start = threading.Barrier(len(work))
+
+        def carry_out(task: Callable[[Connection], T]) -> T:
             with _connect(self.database_url) as connection:
                 start.wait(PATIENCE_SECONDS)
-                return outcome(call, connection)
+                return task(connection)
 
-        with ThreadPoolExecutor(len(calls)) as threads:
-            return list(threads.map(carry_out, calls))
+        with ThreadPoolExecutor(len(work)) as threads:
+            return list(threads.map(carry_out, work))
 
     def meanwhile(self, first: Call, second: Call) -> Row | Refusal:
         """Carry `first` out, and commit it only when `second` waits for it; return what comes of `second`."""
@@ -227,6 +244,14 @@ class Books:
                 return
             time.sleep(0.002)
         pytest.fail("a call did not wait")
+
+
+def set_clock(books: Books, moment: datetime) -> None:
+    """Let the clock of a database stand still; only for `own_books`."""
+    books.execute(
+        "CREATE OR REPLACE FUNCTION ledger.now() RETURNS TIMESTAMPTZ LANGUAGE sql VOLATILE"
+        f" RETURN TIMESTAMPTZ '{moment.isoformat()}'"
+    )
 
 
 def outcome(call: Call, connection: Connection) -> Row | Refusal:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.ledger.conftest import Call, Refusal
+from tests.ledger.conftest import Call, Refusal, set_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,13 +28,6 @@ START = datetime(2027, 1, 20, 12, tzinfo=UTC)
 
 def on(year: int, month: int, day: int, hour: int = 0) -> datetime:
     return datetime(year, month, day, hour, tzinfo=UTC)
-
-
-def set_clock(books: Books, moment: datetime) -> None:
-    books.execute(
-        "CREATE OR REPLACE FUNCTION ledger.now() RETURNS TIMESTAMPTZ LANGUAGE sql VOLATILE"
-        f" RETURN TIMESTAMPTZ '{moment.isoformat()}'"
-    )
 
 
 @pytest.fixture

@@ -67,7 +67,14 @@ def test_the_public_may_read_nothing(books: Books) -> None:
 def test_an_application_executes_the_operations_and_no_parts_of_them(books: Books) -> None:
     granted = set(functions(books, "has_function_privilege('credits_app', routine.oid, 'EXECUTE')"))
     assert {"deduct", "place_hold", "capture_hold", "deduct_credits", "has_sufficient_credits"} <= granted
-    parts = {"enlarge_allocation", "refuse", "take_plain_batch", "expire_holds_of", "capture_expired", "lock_caps"}
+    parts = {
+        "enlarge_allocation",
+        "refuse",
+        "take_plain_batch",
+        "expire_holds_of",
+        "capture_expired",
+        "lock_caps",
+    }
     assert not parts & granted
 
 
@@ -83,6 +90,7 @@ def test_an_application_writes_no_table(books: Books, right: str) -> None:
         "INSERT INTO credit_pools (org_id, total_credits) VALUES ('mine', 1000000)",
         "DELETE FROM credit_usage_attribution",
         "UPDATE credit_holds SET status = 'voided'",
+        "UPDATE credit_caps SET credits = 1000000000",
         "INSERT INTO org_billing_history (org_id, event_type) VALUES ('mine', 'credit_grant')",
         "SELECT ledger.enlarge_allocation('mine', 'me', 1000000, NULL, NULL, NULL, NULL)",
         "CREATE OR REPLACE FUNCTION ledger.now() RETURNS timestamptz LANGUAGE sql RETURN 'epoch'",
@@ -101,9 +109,9 @@ def test_an_application_is_denied(application: Connection, statement: str) -> No
     "relation",
     [
         "organizations", "organization_members", "organization_subscriptions", "organization_credit_pools",
-        "user_credit_allocations", "credit_usage_attribution", "credit_holds", "credit_caps", "org_billing_history",
-        "org_billing_summary", "user_multi_org_credits", "top_credit_users_by_org", "org_billing_metrics",
-        "v_org_billing_summary", "v_user_credit_status", "v_org_member_allocations",
+        "user_credit_allocations", "credit_usage_attribution", "credit_holds", "credit_caps",
+        "org_billing_history", "org_billing_summary", "user_multi_org_credits", "top_credit_users_by_org",
+        "org_billing_metrics", "v_org_billing_summary", "v_user_credit_status", "v_org_member_allocations",
         "v_credit_usage_by_service",
     ],
 )  # fmt: skip
