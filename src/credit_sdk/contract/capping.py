@@ -232,6 +232,16 @@ class TestCaps:
         ledger.execute(payer.deduct(100))
         assert used(ledger, payer) == 100
 
+    @pytest.mark.parametrize("period", PERIODS)
+    def test_lasts_for_the_whole_window(self, ledger: Harness, period: CapPeriod) -> None:
+        payer = prepare_in_window(ledger, period)
+        set_cap(ledger, payer, 100, period=period)
+        ledger.execute(payer.deduct(100))
+        end = resets_at(ledger, payer)
+        ledger.advance({"hour": HOUR, "day": 24 * HOUR, "month": 28 * 24 * HOUR}[period] - 60)
+        with refused(InsufficientCreditsError, limit="cap", required=1, available=0, resets_at=end):
+            ledger.execute(payer.deduct(1))
+
     def test_a_refusal_changes_nothing(self, ledger: Harness) -> None:
         payer = prepare_in_window(ledger)
         set_cap(ledger, payer, 10)

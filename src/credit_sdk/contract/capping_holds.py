@@ -99,7 +99,21 @@ class TestCapsAndHolds:
         ledger.execute(capture(hold))
         assert used(ledger, payer) == 80
 
-    def test_captured_after_its_time_a_hold_may_be_too_much(self, ledger: Harness) -> None:
+    def test_captured_after_its_time_an_open_hold_may_be_too_much(self, ledger: Harness) -> None:
+        payer = prepare_in_window(ledger)
+        other = ledger.join(payer.org_id)
+        set_cap(ledger, payer, 100, "organization")
+        hold = ledger.execute(payer.hold(80, ttl_seconds=60))
+        ledger.advance(HOUR)
+        ledger.execute(other.deduct(30))
+        end = resets_at(ledger, payer)
+        with refused(InsufficientCreditsError, limit="cap", required=80, available=70, resets_at=end):
+            ledger.execute(capture(hold))
+        assert ledger.execute(look(hold)).status == "held"
+        ledger.execute(capture(hold, 70))
+        assert used(ledger, payer) == 100
+
+    def test_captured_after_its_time_an_expired_hold_may_be_too_much(self, ledger: Harness) -> None:
         payer = prepare_in_window(ledger)
         set_cap(ledger, payer, 100)
         hold = ledger.execute(payer.hold(80, ttl_seconds=60))
