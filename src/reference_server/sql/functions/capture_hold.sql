@@ -6,8 +6,8 @@
 -- stays open. A hold past its time that nobody has given back yet still owns its credits: it is open.
 -- A suspended organisation's open holds can be captured: the credits were set aside before.
 --
--- Caps have counted the hold, so that they are locked only for a capture that counts otherwise. (Whether it
--- is in time is decided twice here, a moment apart: hence the second.)
+-- Caps have counted the hold, so that they are locked only for a capture that counts otherwise: for more, for
+-- less, or late. What is nearly late takes the locks too, and is told by the time that is written.
 CREATE OR REPLACE FUNCTION ledger.capture_hold(
   hold_id UUID,
   org_id TEXT DEFAULT NULL,
