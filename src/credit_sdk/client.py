@@ -298,10 +298,24 @@ class Organizations(Resource):
             if cursor is None:
                 return
 
+    def audit(self, org_id: str) -> Iterator[models.AuditEntry]:
+        """Iterate over what administrators changed, newest first, page after page."""
+        cursor: str | None = None
+        while True:
+            page = self._send(operations.ListAudit, org_id=org_id, cursor=cursor)
+            for entry in page.items:
+                yield entry
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
     def add_member(
         self, org_id: str, user_id: str, *, role: models.Role = "member", is_default: bool = False
     ) -> models.Member:
-        """Make a user a member, or give a member another role; raises `ConflictError` if no seat is left."""
+        """Make a user a member, or give a member another role.
+
+        Raises `ConflictError` if no seat is left, or no owner would be.
+        """
         return self._send(
             operations.AddMember, org_id=org_id, user_id=user_id, role=role, is_default=is_default
         )

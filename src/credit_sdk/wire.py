@@ -64,6 +64,7 @@ ADDRESSES: tuple[Address, ...] = (
     Address("GET", BASE_PATH + "/organizations", operations.ListOrganizations),
     Address("GET", BASE_PATH + "/organizations/{org_id}/members", operations.ListMembers),
     Address("POST", BASE_PATH + "/organizations/{org_id}/members", operations.AddMember),
+    Address("GET", BASE_PATH + "/organizations/{org_id}/audit", operations.ListAudit),
 )
 
 ADDRESS_OF: dict[type[Operation[Any]], Address] = {address.operation: address for address in ADDRESSES}

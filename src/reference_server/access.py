@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 from credit_sdk import operations
+from credit_sdk.backends.sql import Actor
 from credit_sdk.errors import NotAMemberError, NotFoundError, PermissionDeniedError, ValidationFailedError
 from credit_sdk.operations import Operation, ResultT_co
 from reference_server.callers import CONSUME, MANAGE, READ, ApiKey, Caller, Session
@@ -22,6 +23,10 @@ class Ledger(Protocol):
 
     async def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
         """Return the operation's result."""
+        ...
+
+    def on_behalf_of(self, actor: Actor) -> "Ledger":
+        """Return the same ledger, whose audit names the actor."""
         ...
 
 

@@ -8,6 +8,7 @@ from credit_sdk.operations import Operation
 from reference_server.access import Ledger, Rule, manages_organization, reads_organization
 from reference_server.callers import MANAGE, READ, ApiKey, Caller
 
+AUDITORS = frozenset({"owner", "admin"})
 OperationT = TypeVar("OperationT", bound=Operation[Any])
 OfSubscription = TypeVar(
     "OfSubscription",
@@ -51,6 +52,18 @@ async def admits(caller: Caller, operation: operations.AddMember, ledger: Ledger
             "The user is in other organisations: only they themselves or a system administrator "
             "change which one is the default."
         )
+    return operation
+
+
+async def audits(caller: Caller, operation: operations.ListAudit, _: Ledger) -> operations.ListAudit:
+    """Owners and admins see what was done in their organisation, and by whom."""
+    if isinstance(caller, ApiKey):
+        raise PermissionDeniedError("No API key reads the audit.")
+    if not caller.is_system_admin:
+        if operation.org_id not in caller.roles:
+            raise NotAMemberError
+        if caller.roles[operation.org_id] not in AUDITORS:
+            raise PermissionDeniedError("Only owners and admins of the organisation read its audit.")
     return operation
 
 

@@ -97,7 +97,10 @@ class Api:
         accepted = media_type(request, [JSON_TYPE, *([CSV_TYPE] if kind is ListCharges else [])])
         fields = await decode(request, route, path, seconds=self.settings.body_seconds)
         operation = await route.terms.rule(caller, parse(kind, fields), self.ledger)
-        result = await self.ledger.execute(operation)
+        ledger = self.ledger
+        if route.is_audited:
+            ledger = ledger.on_behalf_of(caller.actor(request.state.request_id))
+        result = await ledger.execute(operation)
         if accepted == CSV_TYPE and isinstance(result, ChargePage):
             return csv_response(result, headers)
         return json_response(result, headers)

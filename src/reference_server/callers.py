@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from credit_sdk.backends.sql import Actor
 from credit_sdk.models import Role
 
 CONSUME = "consume_credits"
@@ -26,6 +27,10 @@ class Session:
         """By what the caller's requests are counted."""
         return f"user {self.user_id}"
 
+    def actor(self, request_id: str) -> Actor:
+        """Return the caller as the audit knows them."""
+        return Actor(self.user_id, "user", request_id)
+
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
@@ -40,6 +45,10 @@ class ApiKey:
     def id(self) -> str:
         """By what the caller's requests are counted."""
         return f"key {self.key_id}"
+
+    def actor(self, request_id: str) -> Actor:
+        """Return the caller as the audit knows it."""
+        return Actor(self.key_id, "api_key", request_id)
 
 
 Caller = Session | ApiKey

@@ -42,6 +42,9 @@ def serve(
     port: Annotated[int | None, typer.Option(help="0 takes any free one; 8080 by default.")] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="How many processes.")] = 1,
     demo: Annotated[bool, typer.Option("--demo", help="Load the demonstration data.")] = False,
+    allow_superuser: Annotated[
+        bool, typer.Option("--allow-superuser", help="Serve although the database URL is a superuser's.")
+    ] = False,
     ready_file: Annotated[
         Path | None, typer.Option(help="Write addresses and credentials there as JSON once it answers.")
     ] = None,
@@ -50,7 +53,12 @@ def serve(
     with _one_line_errors():
         from reference_server import serving  # noqa: PLC0415 - the other commands need no server
 
-        given = {"database_url": database_url, "host": host, "port": port}
+        given = {
+            "database_url": database_url,
+            "host": host,
+            "port": port,
+            "allow_superuser": allow_superuser or None,
+        }
         settings = {name: value for name, value in given.items() if value is not None}
         serving.serve(serving.Serving(data_directory, settings, workers, demo, ready_file))
 

@@ -1,9 +1,10 @@
 """Refusals say where to get more credits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 from urllib.parse import quote
 
+from credit_sdk.backends.sql import Actor
 from credit_sdk.errors import NotAMemberError, RefusedError
 from credit_sdk.models import BatchOutcome, BatchResult
 from credit_sdk.operations import DeductBatch, Operation, ResultT_co
@@ -31,6 +32,10 @@ class ExplainingLedger:
         if isinstance(operation, DeductBatch) and isinstance(result, BatchResult):
             return cast("ResultT_co", self._explained(operation, result))
         return result
+
+    def on_behalf_of(self, actor: Actor) -> "ExplainingLedger":
+        """Return the same ledger, whose audit names the actor."""
+        return replace(self, ledger=self.ledger.on_behalf_of(actor))
 
     def _explained(self, batch: DeductBatch, result: BatchResult) -> BatchResult:
         outcomes = (

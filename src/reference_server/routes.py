@@ -64,6 +64,7 @@ TERMS: Mapping[type[Operation[Any]], Terms] = {
     operations.ListOrganizations: Terms(administration.lists_organizations),
     operations.ListMembers: Terms(access.reads_organization),
     operations.AddMember: Terms(administration.admits),
+    operations.ListAudit: Terms(administration.audits),
 }
 
 
@@ -79,6 +80,11 @@ class Route:
         """Whether some field must come with the body."""
         fields = self.address.operation.model_fields.items()
         return any(field.is_required() and name not in self.address.path_fields for name, field in fields)
+
+    @property
+    def is_audited(self) -> bool:
+        """Whether it changes something, and is no charge: then the audit names the caller."""
+        return self.address.method != "GET" and not self.terms.charging
 
     @property
     def takes_query(self) -> bool:

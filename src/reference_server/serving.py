@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import psycopg
 from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
 from uvicorn import Config, Server
 from uvicorn.supervisors import Multiprocess
 
@@ -22,7 +23,8 @@ from reference_server.app import create_app
 from reference_server.demo import load_demo
 from reference_server.embedded import EmbeddedPostgres
 from reference_server.middleware import Traffic
-from reference_server.migrate import migrate
+from reference_server.migrate import MigrationError, migrate
+from reference_server.privileges import least_privileged, refuse_superuser
 from reference_server.settings import Settings
 
 DATABASE = "credits"
@@ -54,13 +56,21 @@ def serve(serving: Serving) -> None:
         serving.ready_file.unlink(missing_ok=True)
     _end_on_signals()
     with ExitStack() as stack:
-        url = _given_database(serving) or _embedded_database(stack, serving.data_directory)
+        given = _given_database(serving)
+        url = given or _embedded_database(stack, serving.data_directory)
         settings = Settings.of(**serving.settings | {"database_url": url})
         listener = stack.enter_context(_listening(settings))
-        migrate(url)
+        if given and not (serving.demo or settings.allow_superuser):
+            refuse_superuser(given)
+        _migrate(url)
         credentials = {"credentials": load_demo(url)} if serving.demo else {}
         address = base_url(listener.getsockname())
-        settings = settings.model_copy(update={"public_url": settings.public_url or address})
+        settings = settings.model_copy(
+            update={
+                "public_url": settings.public_url or address,
+                "database_url": given or least_privileged(url),
+            }
+        )
         report = {"base_url": address, "database_url": url} | credentials
         threading.Thread(
             target=announce, args=(listener.getsockname(), report, serving.ready_file), daemon=True
@@ -135,6 +145,20 @@ def _end_on_signals() -> None:
 
 def _given_database(serving: Serving) -> str | None:
     return serving.settings.get("database_url") or os.environ.get("DATABASE_URL") or None
+
+
+def _migrate(database_url: str) -> None:
+    """Migrate if there is something to do; say who has to do it if the URL's role may not."""
+    try:
+        migrate(database_url)
+    except (MigrationError, InsufficientPrivilege) as error:
+        denied = error.__cause__ if isinstance(error, MigrationError) else error
+        if not isinstance(denied, InsufficientPrivilege):
+            raise
+        raise MigrationError(
+            f"The role of the database URL may not migrate the database ({denied.diag.message_primary}): "
+            "run `credits migrate` with the owner's URL first."
+        ) from error
 
 
 def _embedded_database(stack: ExitStack, data_directory: Path) -> str:

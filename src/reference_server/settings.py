@@ -77,6 +77,8 @@ class Settings(IdentitySettings):
     """The PostgreSQL of the ledger. Its variable is `DATABASE_URL`."""
     database_role: Annotated[str, Field(pattern="^([a-z_][a-z0-9_]*)?$")] = "credits_app"
     """The role that the server acts as; empty to stay who the URL says."""
+    allow_superuser: bool = False
+    """Whether `credits serve` may log in as a superuser, for whom no right in the database holds."""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     cors_origins: Origins = ()

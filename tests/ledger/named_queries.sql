@@ -90,3 +90,5 @@ SELECT * FROM organization_subscriptions WHERE org_id = 'o' AND status = 'active
 
 -- credit_caps_pkey
 SELECT * FROM credit_caps WHERE org_id = 'o' AND (scope, subject) IN (('organization', ''), ('member', 'u'));
+-- audit_log_latest_of_org
+SELECT * FROM audit_log WHERE org_id = 'o' ORDER BY created_at DESC LIMIT 9;

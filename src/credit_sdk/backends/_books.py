@@ -11,7 +11,7 @@ import psycopg
 
 from credit_sdk.backends import _first_system, _statements
 from credit_sdk.backends._postgres_errors import statement_error, unexplained
-from credit_sdk.backends._statements import Call, Row
+from credit_sdk.backends._statements import Actor, Call, Row
 from credit_sdk.errors import CreditError, SchemaMissingError
 from credit_sdk.operations import Operation, PlaceHold, ResultT_co
 
@@ -30,10 +30,15 @@ Dialogue: TypeAlias = Generator[Call, Reply, ResultT_co]
 class Books:
     """One database: where it is, its unit, and which system's functions it has."""
 
-    def __init__(self, host: str, scale: int) -> None:
+    def __init__(self, host: str, scale: int, actor: Actor | None = None) -> None:
         self.host = host
         self._scale = scale
+        self._actor = actor
         self._is_first_system = False
+
+    def on_behalf_of(self, actor: Actor) -> "Books":
+        """Return the same database, which is told who has something done."""
+        return Books(self.host, self._scale, actor)
 
     def carrying_out(self, operation: Operation[ResultT_co]) -> Dialogue[ResultT_co]:
         """Yield the calls of an operation; a failed call is thrown in as `psycopg.Error`."""
@@ -55,7 +60,7 @@ class Books:
         language = _first_system if self._is_first_system else _statements
         columns: tuple[str, ...] = ()
         rows: list[Row | None] = []
-        for call in language.calls(operation, self._scale):
+        for call in self._calls(operation):
             try:
                 reply = yield call
             except psycopg.Error as error:
@@ -64,6 +69,11 @@ class Books:
             rows.append(reply.row)
         result: ResultT_co = language.result(operation, columns, rows, self._scale)
         return result
+
+    def _calls(self, operation: Operation[ResultT_co]) -> list[Call]:
+        if self._is_first_system:
+            return _first_system.calls(operation, self._scale)
+        return _statements.calls(operation, self._scale, self._actor)
 
     def _error(self, error: psycopg.Error, operation: Operation[ResultT_co]) -> CreditError:
         refusal: CreditError | None = None

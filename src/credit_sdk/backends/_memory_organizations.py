@@ -11,8 +11,8 @@ from credit_sdk.backends._memory_books import (
     decode_cursor,
     encode_cursor,
 )
-from credit_sdk.errors import ConflictError
-from credit_sdk.operations import AddMember, ListMembers, ListOrganizations
+from credit_sdk.errors import ConfigurationError, ConflictError
+from credit_sdk.operations import AddMember, ListAudit, ListMembers, ListOrganizations
 
 
 class Organizations(Books):
@@ -52,10 +52,15 @@ class Organizations(Books):
         if key not in self.members:
             self._require_seat(self.organizations[operation.org_id])
             self.members[key] = Member(*key, operation.role, is_default=False, joined_at=self.moment)
+        self._require_owner(self.members[key], operation)
         self.members[key].role = operation.role
         if operation.is_default:
             self._make_default(self.members[key])
         return models.Member.model_validate(self._member(self.members[key]), context=self.SCALE)
+
+    def list_audit(self, _: ListAudit) -> models.AuditPage:
+        """Refuse: what the database writes down by itself, nobody writes down here."""
+        raise ConfigurationError("A ledger in memory keeps no audit: it knows no callers. Use a database.")
 
     def members_of(self, org_id: str) -> list[Member]:
         """Return an organisation's members."""
@@ -71,6 +76,14 @@ class Organizations(Books):
         seats = organization.max_seats
         if seats is not None and len(self.members_of(organization.id)) >= seats:
             raise ConflictError(f"All {seats} seats of organisation {organization.id} are taken.")
+
+    def _require_owner(self, member: Member, operation: AddMember) -> None:
+        owners = [each for each in self.members_of(member.org_id) if each.role == "owner"]
+        if owners == [member] and operation.role != "owner":
+            raise ConflictError(
+                f"User {member.user_id} is the last owner of organisation {member.org_id}: "
+                "make somebody else an owner first."
+            )
 
     def _make_default(self, member: Member) -> None:
         """Make this the organisation that pays for its member by default, and no other."""

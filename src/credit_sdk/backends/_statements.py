@@ -13,6 +13,7 @@ from typing import Any, cast, get_args, get_type_hints
 from psycopg.types.numeric import Int8
 
 from credit_sdk.amounts import Credits, to_millicredits
+from credit_sdk.models import ActorKind
 from credit_sdk.operations import DeductBatch, Metadata, Operation, ResultT_co
 
 Row = tuple[Any, ...]
@@ -27,10 +28,23 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Actor:
+    """Who has something done: the name that the audit keeps. `id` is a user's or a key's."""
+
+    id: str
+    kind: ActorKind
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Signature:
-    """How an operation's fields become the arguments of its function."""
+    """How an operation's fields become the arguments of its function.
+
+    `attributed` is the same call with one more argument, who makes it, which is evaluated before the call.
+    """
 
     statement: bytes
+    attributed: bytes
     amounts: frozenset[str]
     documents: frozenset[str]
     fields: tuple[str, ...]
@@ -41,17 +55,24 @@ def signature(kind: type[Operation[Any]]) -> Signature:
     """Return the call for a class of operations; arguments are passed by name."""
     fields = tuple(kind.model_fields)
     documents = _fields_of_type(kind, Metadata)
-    arguments = ", ".join(
+    arguments = [
         f'"{name}" => ${position}{"::jsonb" if name in documents else ""}'
         for position, name in enumerate(fields, start=1)
-    )
+    ]
+    said_by = f"CASE WHEN ledger.act_as(${len(fields) + 1}::jsonb) IS NOT NULL THEN $1 END"
+    attributed = [argument.replace("$1", said_by) for argument in arguments[:1]] + arguments[1:]
     return Signature(
-        # Names of classes and fields of this package, never a caller's text.
-        statement=f"SELECT * FROM ledger.{function_name(kind)}({arguments})".encode(),  # noqa: S608
+        statement=_call(kind, arguments),
+        attributed=_call(kind, attributed),
         amounts=_fields_of_type(kind, Credits),
         documents=documents,
         fields=fields,
     )
+
+
+def _call(kind: type[Operation[Any]], arguments: list[str]) -> bytes:
+    # Names of classes and fields of this package, never a caller's text.
+    return f"SELECT * FROM ledger.{function_name(kind)}({', '.join(arguments)})".encode()  # noqa: S608
 
 
 def function_name(kind: type[Operation[Any]]) -> str:
@@ -59,12 +80,19 @@ def function_name(kind: type[Operation[Any]]) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
 
 
-def calls(operation: Operation[Any], scale: int) -> list[Call]:
-    """Return the calls that carry an operation out: one, or one for each organisation of a batch."""
+def calls(operation: Operation[Any], scale: int, actor: Actor | None = None) -> list[Call]:
+    """Return the calls that carry an operation out: one, or one for each organisation of a batch.
+
+    An `actor` is told in the same statement, for the audit, which knows no batches: they are charges.
+    """
     if isinstance(operation, DeductBatch):
         return [_batch_call(operation, org_id, scale) for org_id in _organizations(operation)]
     shape = signature(type(operation))
-    return [Call(shape.statement, tuple(argument(operation, name, scale) for name in shape.fields))]
+    parameters = tuple(argument(operation, name, scale) for name in shape.fields)
+    if actor is None:
+        return [Call(shape.statement, parameters)]
+    who = {"actor": actor.id, "actor_kind": actor.kind, "request_id": actor.request_id}
+    return [Call(shape.attributed, (*parameters, json.dumps(who)))]
 
 
 def result(
@@ -129,4 +157,4 @@ def _in_order(batch: DeductBatch, documents: list[dict[str, Any]]) -> list[Any]:
     return [next(outcomes[charge.org_id]) for charge in batch.charges]
 
 
-__all__ = ["Call", "Row", "argument", "calls", "function_name", "result", "signature"]
+__all__ = ["Actor", "Call", "Row", "argument", "calls", "function_name", "result", "signature"]

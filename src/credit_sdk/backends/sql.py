@@ -8,6 +8,7 @@ import asyncio
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from copy import copy
 from typing import Any, cast
 
 import psycopg
@@ -22,6 +23,7 @@ from credit_sdk.backends._books import Books
 from credit_sdk.backends._dialogues import hold_dialogue, hold_dialogue_async
 from credit_sdk.backends._joined import AsyncConnection, AsyncJoinedBackend, Connection, JoinedBackend
 from credit_sdk.backends._postgres_errors import connection_error
+from credit_sdk.backends._statements import Actor
 from credit_sdk.errors import ConfigurationError, OutcomeUnknownError
 from credit_sdk.operations import Operation, ResultT_co
 
@@ -73,6 +75,12 @@ class SqlBackend:
     def within(self, connection: Connection) -> JoinedBackend:
         """Return a backend whose operations are part of the caller's own transaction."""
         return JoinedBackend(connection, self._books)
+
+    def on_behalf_of(self, actor: Actor) -> "SqlBackend":
+        """Return the same backend, whose changes the audit puts down to `actor`. Not for charges."""
+        acting = copy(self)
+        acting._books = self._books.on_behalf_of(actor)  # noqa: SLF001 - its own class
+        return acting
 
     def as_caller(self, session_token: str) -> "SqlBackend":  # noqa: ARG002 - a database has no sessions
         """Return this backend: a database knows its role, not the caller."""
@@ -144,6 +152,12 @@ class AsyncSqlBackend:
     def within(self, connection: AsyncConnection) -> AsyncJoinedBackend:
         """Return a backend whose operations are part of the caller's own transaction."""
         return AsyncJoinedBackend(connection, self._books)
+
+    def on_behalf_of(self, actor: Actor) -> "AsyncSqlBackend":
+        """Return the same backend, whose changes the audit puts down to `actor`. Not for charges."""
+        acting = copy(self)
+        acting._books = self._books.on_behalf_of(actor)  # noqa: SLF001 - its own class
+        return acting
 
     def as_caller(self, session_token: str) -> "AsyncSqlBackend":  # noqa: ARG002 - a database has no sessions
         """Return this backend: a database knows its role, not the caller."""
@@ -273,4 +287,4 @@ async def _leave_open(_: AsyncEngine) -> None:
     """Leave the application's own engine alone."""
 
 
-__all__ = ["AsyncSqlBackend", "SqlBackend", "database_url", "engines_or_urls", "host_of"]
+__all__ = ["Actor", "AsyncSqlBackend", "SqlBackend", "database_url", "engines_or_urls", "host_of"]

@@ -2,6 +2,7 @@
 
 from credit_sdk.models._base import HoldStatus, ResetPeriod, Result, Role
 from credit_sdk.models.caps import Cap, CapList, CapPeriod, CapScope
+from credit_sdk.models.auditing import ActorKind, AuditEntry, AuditPage
 from credit_sdk.models.charging import (
     BatchOutcome,
     BatchResult,
@@ -42,9 +43,12 @@ from credit_sdk.models.subscriptions import (
 )
 
 __all__ = [
+    "ActorKind",
     "Allocation",
     "AllocationChange",
     "AllocationPage",
+    "AuditEntry",
+    "AuditPage",
     "BatchOutcome",
     "BatchResult",
     "BillingCycle",

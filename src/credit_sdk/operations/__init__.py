@@ -23,6 +23,7 @@ from credit_sdk.operations._base import (
     validation_failed,
 )
 from credit_sdk.operations.caps import ListCaps, SetCap
+from credit_sdk.operations.auditing import ListAudit
 from credit_sdk.operations.charging import (
     CaptureHold,
     CheckCredits,
@@ -75,6 +76,7 @@ __all__ = [
     "GetUserBilling",
     "GetUserCredits",
     "ListAllocations",
+    "ListAudit",
     "ListBillingHistory",
     "ListCaps",
     "ListCharges",

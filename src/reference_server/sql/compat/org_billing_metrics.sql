@@ -1,5 +1,5 @@
 -- What each service took from each organisation. Refunds are subtracted from credits, not from counts.
-CREATE OR REPLACE VIEW org_billing_metrics AS
+CREATE OR REPLACE VIEW org_billing_metrics WITH (security_invoker = TRUE) AS
 SELECT
   charge.org_id,
   charge.service_type,

@@ -1,5 +1,5 @@
 -- The billing of each organisation on one line: its subscription, its pool, its members, its last 30 days.
-CREATE OR REPLACE VIEW org_billing_summary AS
+CREATE OR REPLACE VIEW org_billing_summary WITH (security_invoker = TRUE) AS
 SELECT
   organization.id AS org_id,
   organization.name AS org_name,

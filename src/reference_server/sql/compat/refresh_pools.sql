@@ -5,8 +5,13 @@ VOLATILE
 SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
 AS $$
+DECLARE
+  _caller CONSTANT JSONB := ledger.act_as('{"actor": "refresh_pools", "actor_kind": "system"}');
+  _done INTEGER;
 BEGIN
-  RETURN ledger.refresh_pools("limit");
+  _done := ledger.refresh_pools("limit");
+  PERFORM ledger.act_as(_caller);
+  RETURN _done;
 END;
 $$;
 

@@ -1,5 +1,5 @@
 -- The members of each organisation by what they have used, the largest first; all periods together.
-CREATE OR REPLACE VIEW top_credit_users_by_org AS
+CREATE OR REPLACE VIEW top_credit_users_by_org WITH (security_invoker = TRUE) AS
 SELECT
   allocation.org_id,
   organization.name AS org_name,

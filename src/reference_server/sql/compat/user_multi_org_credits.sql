@@ -1,5 +1,5 @@
 -- Each user's credits in each of their organisations.
-CREATE OR REPLACE VIEW user_multi_org_credits AS
+CREATE OR REPLACE VIEW user_multi_org_credits WITH (security_invoker = TRUE) AS
 SELECT
   allocation.user_id,
   allocation.org_id,

@@ -1,4 +1,5 @@
--- A new user of the identity provider, or the one that another request has just made.
+-- A new user of the identity provider, made in the user's own name, or the one that another request has just
+-- made.
 CREATE OR REPLACE FUNCTION identity.make_user(subject TEXT, email TEXT, name TEXT) RETURNS users
 LANGUAGE plpgsql
 VOLATILE
@@ -8,6 +9,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
   _nowhere CONSTANT TEXT := subject || '@users.invalid';
+  _caller CONSTANT JSONB := ledger.act_as(jsonb_build_object('actor', subject, 'actor_kind', 'user'));
   _user users;
 BEGIN
   INSERT INTO users (subject, email, name) VALUES (subject, coalesce(email, _nowhere), name)
@@ -15,6 +17,7 @@ BEGIN
   -- Does nothing if the first one did; else the email is another user's.
   INSERT INTO users (subject, email, name) VALUES (subject, _nowhere, name)
   ON CONFLICT DO NOTHING;
+  PERFORM ledger.act_as(_caller);
   SELECT u.* INTO STRICT _user FROM users AS u WHERE u.subject = make_user.subject;
   RETURN _user;
 END;

@@ -1,19 +1,26 @@
--- Opens a session of a user. The secret stays outside: `digest` is its SHA-256.
+-- Opens a session of a user, in the user's own name. The secret stays outside: `digest` is its SHA-256.
 CREATE OR REPLACE FUNCTION identity.open_session(
   digest BYTEA, user_id TEXT, is_system_admin BOOLEAN, seconds INTEGER
 ) RETURNS VOID
-LANGUAGE sql
+LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
 AS $$
-INSERT INTO auth_sessions (token_digest, user_id, is_system_admin, expires_at)
-VALUES (
-  open_session.digest,
-  open_session.user_id,
-  open_session.is_system_admin,
-  ledger.now() + make_interval(secs => open_session.seconds)
-)
+DECLARE
+  _caller CONSTANT JSONB := ledger.act_as(
+    jsonb_build_object('actor', open_session.user_id, 'actor_kind', 'user')
+  );
+BEGIN
+  INSERT INTO auth_sessions (token_digest, user_id, is_system_admin, expires_at)
+  VALUES (
+    open_session.digest,
+    open_session.user_id,
+    open_session.is_system_admin,
+    ledger.now() + make_interval(secs => open_session.seconds)
+  );
+  PERFORM ledger.act_as(_caller);
+END;
 $$;
 
 REVOKE ALL ON FUNCTION identity.open_session FROM PUBLIC;

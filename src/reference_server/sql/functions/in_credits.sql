@@ -1,5 +1,6 @@
--- The metadata of an event as it is answered. It is no field of its own that could be converted later, so
--- that its amounts, which are kept in millicredits like all others, become credits here.
+-- The metadata of an event, or the details of the audit, as they are answered. It is no field of its own
+-- that could be converted later, so that its amounts, which are kept in millicredits like all others,
+-- become credits here.
 CREATE OR REPLACE FUNCTION ledger.in_credits(event_metadata JSONB) RETURNS JSONB
 LANGUAGE plpgsql
 IMMUTABLE
@@ -12,7 +13,8 @@ BEGIN
       jsonb_object_agg(
         entry.key,
         CASE
-          WHEN entry.key LIKE '%\_credits' AND jsonb_typeof(entry.value) = 'number'
+          WHEN entry.key ~ '_credits$|^(monthly_refresh_amount|overage_limit)$'
+            AND jsonb_typeof(entry.value) = 'number'
             THEN to_jsonb(trim_scale(entry.value::NUMERIC / 1000))
           ELSE entry.value
         END

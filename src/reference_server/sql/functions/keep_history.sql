@@ -37,3 +37,13 @@ CREATE OR REPLACE TRIGGER keep_history_of_table
 BEFORE TRUNCATE ON credit_holds
 FOR EACH STATEMENT
 EXECUTE FUNCTION ledger.keep_history();
+
+CREATE OR REPLACE TRIGGER keep_history_of_rows
+BEFORE UPDATE OR DELETE ON audit_log
+FOR EACH ROW
+EXECUTE FUNCTION ledger.keep_history();
+
+CREATE OR REPLACE TRIGGER keep_history_of_table
+BEFORE TRUNCATE ON audit_log
+FOR EACH STATEMENT
+EXECUTE FUNCTION ledger.keep_history();

@@ -1,7 +1,7 @@
--- Give a subscription, which the caller has locked, another plan and price. The history says by the price
--- whether another plan is an upgrade; another price of the same plan is no event.
+-- Give a subscription, which the caller has locked and read as `subscription`, the terms of `wanted`. The
+-- history says by the price whether another plan is an upgrade; another price of the same plan is no event.
 CREATE OR REPLACE FUNCTION ledger.move_subscription(
-  subscription public.organization_subscriptions, new_plan TEXT, new_price NUMERIC
+  subscription public.organization_subscriptions, wanted public.organization_subscriptions
 ) RETURNS public.organization_subscriptions
 LANGUAGE plpgsql
 VOLATILE
@@ -14,8 +14,13 @@ DECLARE
 BEGIN
   UPDATE organization_subscriptions AS row
   SET
-    subscription_plan = move_subscription.new_plan,
-    monthly_price = move_subscription.new_price,
+    subscription_plan = wanted.subscription_plan,
+    monthly_price = wanted.monthly_price,
+    billing_cycle = wanted.billing_cycle,
+    status = wanted.status,
+    trial_ends_at = wanted.trial_ends_at,
+    current_period_start = wanted.current_period_start,
+    current_period_end = wanted.current_period_end,
     updated_at = ledger.now()
   WHERE row.id = subscription.id AND row.org_id = subscription.org_id
   RETURNING row.* INTO _moved;

@@ -13,11 +13,14 @@ VOLATILE
 SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
 AS $$
+DECLARE
+  _caller CONSTANT JSONB := ledger.act_as('{"actor": "run_due", "actor_kind": "system"}');
 BEGIN
   holds_expired := ledger.expire_holds("limit");
   pools_refreshed := ledger.refresh_pools("limit");
   allocations_reset := ledger.reset_allocations("limit");
   subscriptions_ended := ledger.renew_subscriptions("limit");
+  PERFORM ledger.act_as(_caller);
 END;
 $$;
 

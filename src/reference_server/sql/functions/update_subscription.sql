@@ -51,30 +51,22 @@ BEGIN
     );
   END IF;
 
+  _subscription.subscription_plan := coalesce(
+    update_subscription.subscription_plan, _before.subscription_plan
+  );
+  _subscription.monthly_price := CASE
+    WHEN update_subscription.monthly_price IS NOT NULL THEN update_subscription.monthly_price
+    WHEN update_subscription.subscription_plan <> _before.subscription_plan
+      THEN ledger.plan_price(update_subscription.subscription_plan)
+    ELSE _before.monthly_price
+  END;
   BEGIN
-    UPDATE organization_subscriptions AS subscription
-    SET
-      billing_cycle = _subscription.billing_cycle,
-      status = _subscription.status,
-      trial_ends_at = _subscription.trial_ends_at,
-      current_period_start = _subscription.current_period_start,
-      current_period_end = _subscription.current_period_end
-    WHERE subscription.id = _before.id AND subscription.org_id = _before.org_id;
+    _subscription := ledger.move_subscription(_before, _subscription);
   EXCEPTION
     WHEN unique_violation THEN
       PERFORM ledger.refuse(ledger.subscribed_problem(_before.org_id));
   END;
-
-  RETURN ledger.subscription_row(ledger.move_subscription(
-    _before,
-    coalesce(update_subscription.subscription_plan, _before.subscription_plan),
-    CASE
-      WHEN update_subscription.monthly_price IS NOT NULL THEN update_subscription.monthly_price
-      WHEN update_subscription.subscription_plan <> _before.subscription_plan
-        THEN ledger.plan_price(update_subscription.subscription_plan)
-      ELSE _before.monthly_price
-    END
-  ));
+  RETURN ledger.subscription_row(_subscription);
 END;
 $$;
 

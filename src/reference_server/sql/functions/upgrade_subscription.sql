@@ -10,6 +10,7 @@ AS $$
 DECLARE
   _price CONSTANT NUMERIC := ledger.plan_price(upgrade_subscription.new_plan);
   _subscription organization_subscriptions;
+  _wanted organization_subscriptions;
 BEGIN
   IF _price IS NULL THEN
     PERFORM ledger.refuse(ledger.problem('validation_failed', 'new_plan must be platform, byok or hybrid.'));
@@ -20,9 +21,10 @@ BEGIN
       'The subscription %s is to the plan %s already.', _subscription.id, upgrade_subscription.new_plan
     )));
   END IF;
-  RETURN ledger.subscription_row(
-    ledger.move_subscription(_subscription, upgrade_subscription.new_plan, _price)
-  );
+  _wanted := _subscription;
+  _wanted.subscription_plan := upgrade_subscription.new_plan;
+  _wanted.monthly_price := _price;
+  RETURN ledger.subscription_row(ledger.move_subscription(_subscription, _wanted));
 END;
 $$;
 

@@ -1,5 +1,5 @@
 -- Invariant: available = total - settled - allocated, at every moment and without a row that charges share.
-CREATE OR REPLACE VIEW organization_credit_pools AS
+CREATE OR REPLACE VIEW organization_credit_pools WITH (security_invoker = TRUE) AS
 SELECT
   pool.org_id,
   pool.total_credits,
