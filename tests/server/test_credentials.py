@@ -134,9 +134,9 @@ def test_a_user_who_was_switched_off(server: Running, organization: Organization
 
 
 def test_a_user_who_left_the_organisation(server: Running, organization: Organization, database: Any) -> None:
-    address, token = f"credits/{organization.org_id}", organization.sessions["owner"]
+    address, token = f"credits/{organization.org_id}", organization.sessions["admin"]
     assert server.get(address, bearer=token).status_code == 200
-    database.execute("delete from organization_members where user_id = %s", [organization.users["owner"]])
+    database.execute("delete from organization_members where user_id = %s", [organization.users["admin"]])
     assert outcome(server.get(address, bearer=token)) == (403, "not_a_member")
 
 

@@ -147,6 +147,15 @@ class TestAddMember:
         assert ledger.execute(AddMember(org_id=payer.org_id, user_id=second, role="owner")).role == "owner"
         assert len(_members(ledger, payer.org_id)) == 2
 
+    def test_the_last_owner_stays_one(self, ledger: Harness) -> None:
+        org_id, first, second = ledger.prepare().org_id, unique("user"), unique("user")
+        ledger.execute(AddMember(org_id=org_id, user_id=first, role="owner"))
+        with refused(ConflictError, match="last owner"):
+            ledger.execute(AddMember(org_id=org_id, user_id=first, role="admin"))
+        assert _members(ledger, org_id)[first].role == "owner"
+        ledger.execute(AddMember(org_id=org_id, user_id=second, role="owner"))
+        assert ledger.execute(AddMember(org_id=org_id, user_id=first, role="admin")).role == "admin"
+
     def test_an_unknown_organisation_is_someone_elses(self, ledger: Harness) -> None:
         with refused(NotAMemberError):
             ledger.execute(AddMember(org_id=unique("org"), user_id=unique("user")))
