@@ -152,6 +152,18 @@ def database(server_database: str) -> Iterator[Connection]:
         yield connection
 
 
+@pytest.fixture
+def application_url(admin: Connection, database_url: str) -> Iterator[str]:
+    """The test's database, for a login with the rights of an application."""
+    name, password = f"server_{secrets.token_hex(6)}", secrets.token_hex(16)
+    role = sql.Identifier(name)
+    admin.execute(
+        sql.SQL("create role {} login password {} in role credits_app").format(role, sql.Literal(password))
+    )
+    yield make_url(database_url).set(username=name, password=password).render_as_string(hide_password=False)
+    admin.execute(sql.SQL("drop role {}").format(role))
+
+
 @pytest.fixture(scope="session")
 def owner_ledger(server_database: str) -> Iterator[SqlBackend]:
     """The ledger behind the server, directly."""

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 
 CONFLICT = (409, "conflict")
 SYSTEM: Row = {**dict.fromkeys((*PEOPLE, *KEYS), DENIED), "system_admin": OK}
+AUDITING: Row = {
+    **dict.fromkeys((*PEOPLE, *KEYS), DENIED),
+    **dict.fromkeys(("owner", "admin", "system_admin"), OK),
+    "outsider": STRANGER,
+}
 # Each lists their own; a key of one organisation is nobody.
 LISTING: Row = {
     **dict.fromkeys(PEOPLE, OK),
@@ -53,6 +58,7 @@ MATRIX: dict[str, Row] = {
     "organisation screen": MANAGING,
     "system screen": SYSTEM,
     "history": MANAGING,
+    "audit": AUDITING,
 }
 
 
@@ -73,6 +79,7 @@ def requests(org_id: str, member: str, subscription_id: str) -> dict[str, Reques
         "organisation screen": ("GET", f"billing/org/{org_id}", None),
         "system screen": ("GET", "billing/system", None),
         "history": ("GET", f"billing/{org_id}/history", None),
+        "audit": ("GET", f"organizations/{org_id}/audit", None),
     }
 
 
@@ -130,7 +137,7 @@ def test_in_the_own_organisation(
     assert outcome(answer) == MATRIX[endpoint][caller]
 
 
-NAMED = ("members", "add member", "subscribe", "subscriptions", "organisation screen", "history")
+NAMED = ("members", "add member", "subscribe", "subscriptions", "organisation screen", "history", "audit")
 BY_ID = ("subscription", "update", "upgrade", "cancel")
 
 

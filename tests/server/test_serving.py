@@ -172,9 +172,9 @@ def test_an_embedded_server_with_demonstration_data(serve: Serve, tmp_path: Path
     assert again.stop(signal.SIGINT)[0] == 0
 
 
-def test_what_is_in_flight_is_finished(serve: Serve, database_url: str) -> None:
+def test_what_is_in_flight_is_finished(serve: Serve, database_url: str, application_url: str) -> None:
     key = load_demo(database_url)["service_api_key"]
-    process = serve(DATABASE_URL=database_url)
+    process = serve(DATABASE_URL=application_url)
     charge = {
         "org_id": LOOPNET_ORG,
         "user_id": LOOPNET_1,
@@ -209,13 +209,15 @@ def test_what_is_in_flight_is_finished(serve: Serve, database_url: str) -> None:
     assert (process.popen.returncode, err) == (0, "")
 
 
-def test_several_workers(serve: Serve, database_url: str) -> None:
-    process = serve("--workers", "2", DATABASE_URL=database_url, CREDITS_CORS_ORIGINS="https://app.example")
+def test_several_workers(serve: Serve, application_url: str) -> None:
+    process = serve(
+        "--workers", "2", DATABASE_URL=application_url, CREDITS_CORS_ORIGINS="https://app.example"
+    )
     for _ in range(20):
         answer = httpx.get(f"{process.base_url}/readyz", headers={"Origin": "https://app.example"})
         assert answer.status_code == 200
         assert answer.headers["access-control-allow-origin"] == "https://app.example"
-    password = psycopg.conninfo.conninfo_to_dict(database_url).get("password")
+    password = psycopg.conninfo.conninfo_to_dict(application_url).get("password")
     for line in _command_lines():
         assert not password or str(password) not in line
     code, _, err = process.stop()
