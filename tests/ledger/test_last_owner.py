@@ -10,7 +10,7 @@ import pytest
 from tests.ledger.conftest import Call, Refusal
 
 if TYPE_CHECKING:
-    from tests.ledger.conftest import Books
+    from tests.ledger.conftest import Books, Connection, Row
 
     Row = dict[str]
 
@@ -65,6 +65,27 @@ def test_two_owners_who_leave_at_once_leave_one(books: Books) -> None:
     for user_id in ("one", "two"):
         books.do(as_member(books, user_id, "owner"))
     leaving = [as_member(books, user_id, "member") for user_id in ("one", "two")]
+    later = books.meanwhile(*leaving)
+    assert isinstance(later, Refusal)
+    assert later.state == "CR408"
+    assert roles(books) == {"one": "member", "two": "owner"}
+
+
+class ByHand(Call):
+    """A statement of the owner's in place of a function."""
+
+    def on(self, connection: Connection) -> Row:
+        connection.execute(self.function.encode(), self.arguments)
+        return {}
+
+
+def test_two_owners_who_are_demoted_by_hand_at_once_leave_one(books: Books) -> None:
+    for user_id in ("one", "two"):
+        books.do(as_member(books, user_id, "owner"))
+    statement = (
+        "UPDATE organization_members SET role = 'member' WHERE (org_id, user_id) = (%(org)s, %(user)s)"
+    )
+    leaving = [ByHand(statement, {"org": books.org_id, "user": user_id}) for user_id in ("one", "two")]
     later = books.meanwhile(*leaving)
     assert isinstance(later, Refusal)
     assert later.state == "CR408"
