@@ -12,8 +12,6 @@ from tests.ledger.conftest import Call, Refusal
 if TYPE_CHECKING:
     from tests.ledger.conftest import Books, Connection, Row
 
-    Row = dict[str]
-
 
 def as_member(books: Books, user_id: str, role: str) -> Call:
     return Call("add_member", {"org_id": books.org_id, "user_id": user_id, "role": role})
