@@ -17,7 +17,6 @@ LAST_ROW = 110
 NOT_YET = {
     **dict.fromkeys(range(82, 91), "payments are not there yet"),
     **dict.fromkeys((97, 98), "passwords are not there yet"),
-    103: "row-level security is not there yet",
 }
 
 SHOWN_BY = """
@@ -80,13 +79,25 @@ SHOWN_BY = """
 99 server/test_bad_input.py::test_smuggling_is_refused
 100 ledger/test_privileges.py::test_an_application_writes_no_table
 100 ledger/test_privileges.py::test_an_application_is_denied
+100 ledger/test_guards.py::test_row_100_an_application_changes_no_table
+100 ledger/test_guards.py::test_row_100_an_application_reads_no_secret
 101 ledger/test_privileges.py::test_every_function_fixes_its_search_path
-101 ledger/test_privileges.py::test_a_temporary_table_does_not_stand_in_for_a_real_one
-102 ledger/test_privileges.py::test_the_public_may_execute_nothing
+101 ledger/test_guards.py::test_row_101_no_function_with_the_owners_rights_looks_into_temporary_tables_first
+101 ledger/test_guards.py::test_row_101_temporary_tables_and_functions_stand_in_for_nothing
+102 ledger/test_guards.py::test_row_102_the_public_executes_nothing
+102 ledger/test_guards.py::test_row_102_a_role_without_rights_deducts_nothing
+103 server/test_least_privilege.py::test_row_103_a_superuser_is_refused
+103 server/test_least_privilege.py::test_row_103_who_can_be_too_much_is_refused
+103 ledger/test_row_security.py::test_who_names_no_organisation_reads_nothing
+103 ledger/test_row_security.py::test_who_names_an_organisation_reads_its_rows_only
 104 ledger/test_refusals.py::test_amounts_that_cannot_move_are_refused
+104 ledger/test_guards.py::test_row_104_no_credits_are_minted_by_taking_fewer_than_none
 105 ledger/test_by_hand.py::test_an_organisation_with_books_stays
 105 ledger/test_by_hand.py::test_foreign_keys_never_cascade
+105 ledger/test_guards.py::test_row_105_an_organisation_cannot_be_deleted_from_under_its_books
+105 ledger/test_guards.py::test_row_105_every_key_to_an_organisation_restricts
 106 ledger/test_by_hand.py::test_history_is_only_added_to
+106 ledger/test_guards.py::test_row_106_what_happened_stays_written
 107 sdk/test_canary.py::test_a_credential_of_a_server
 107 sdk/test_canary.py::test_metadata
 107 server/test_canary.py::test_a_secret_in_a_strange_place
