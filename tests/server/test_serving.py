@@ -225,12 +225,12 @@ def test_several_workers(serve: Serve, application_url: str) -> None:
 
 
 def test_processes_share_the_figures_of_callers(
-    serve: Serve, database_url: str, redis_server: RedisServer
+    serve: Serve, database_url: str, application_url: str, redis_server: RedisServer
 ) -> None:
     settings = {"CREDITS_RATE_LIMIT_URL": redis_server.url, "CREDITS_SAFE_PER_MINUTE": "10"}
     session = load_demo(database_url)["sessions"]["loopnet-test-1@example.com"]
     processes = [
-        serve(*workers, DATABASE_URL=database_url, **settings) for workers in ([], ["--workers", "2"])
+        serve(*workers, DATABASE_URL=application_url, **settings) for workers in ([], ["--workers", "2"])
     ]
     turns = itertools.cycle(processes)
 
