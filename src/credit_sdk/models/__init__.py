@@ -1,8 +1,8 @@
 """What operations answer: frozen values. All amounts are credits unless a name says otherwise."""
 
 from credit_sdk.models._base import HoldStatus, ResetPeriod, Result, Role
-from credit_sdk.models.caps import Cap, CapList, CapPeriod, CapScope
 from credit_sdk.models.auditing import ActorKind, AuditEntry, AuditPage
+from credit_sdk.models.caps import Cap, CapList, CapPeriod, CapScope
 from credit_sdk.models.charging import (
     BatchOutcome,
     BatchResult,

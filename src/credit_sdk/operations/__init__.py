@@ -22,8 +22,8 @@ from credit_sdk.operations._base import (
     parse,
     validation_failed,
 )
-from credit_sdk.operations.caps import ListCaps, SetCap
 from credit_sdk.operations.auditing import ListAudit
+from credit_sdk.operations.caps import ListCaps, SetCap
 from credit_sdk.operations.charging import (
     CaptureHold,
     CheckCredits,
