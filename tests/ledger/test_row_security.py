@@ -28,7 +28,7 @@ SECRET = re.compile(r"hash|digest|secret|token")
 SHAREABLE_COLUMNS = {"api_keys": "id, org_id", "users": "id, subject"}
 READING_OF_AN_ORGANISATION = (
     "get_organization_billing", "get_pool", "get_usage", "list_allocations", "list_audit",
-    "list_billing_history", "list_charges", "list_members", "list_subscriptions",
+    "list_billing_history", "list_caps", "list_charges", "list_members", "list_subscriptions",
 )  # fmt: skip
 
 
@@ -43,6 +43,16 @@ def neighbours(own_books: Books) -> tuple[str, str]:
             Call("add_credits", {"org_id": org_id, "credits": 1_000_000}),
             Call("allocate", {"org_id": org_id, "user_id": user_id, "allocated_credits": 100_000}),
             Call("create_subscription", {"org_id": org_id, "subscription_plan": "byok"}),
+            Call(
+                "set_cap",
+                {
+                    "org_id": org_id,
+                    "scope": "member",
+                    "subject": user_id,
+                    "period": "day",
+                    "credits": 900_000,
+                },
+            ),  # fmt: skip
         ):
             own_books.do(call)
         spent = {"org_id": org_id, "user_id": user_id, "credits": 5, "service_type": "valuation"}

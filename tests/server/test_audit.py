@@ -35,6 +35,7 @@ ACTIONS: dict[type[Operation[Any]], str] = {
     operations.UpgradeSubscription: "subscription.updated",
     operations.CancelSubscription: "subscription.updated",
     operations.AddMember: "member.created",
+    operations.SetCap: "cap.created",
 }
 CALLERS = {"owner": "user", "system_admin": "user", "manage": "api_key"}
 
@@ -58,6 +59,11 @@ def request(kind: type[Operation[Any]], organization: Organization, subscription
         ),
         operations.UpgradeSubscription: ("PUT", f"{one}/upgrade", {"new_plan": "hybrid"}),
         operations.CancelSubscription: ("DELETE", one, None),
+        operations.SetCap: (
+            "PUT",
+            f"credits/{org_id}/caps",
+            {"scope": "member", "subject": organization.member, "period": "day", "credits": 50},
+        ),
         operations.AddMember: (
             "POST", f"organizations/{org_id}/members", {"user_id": f"new-in-{org_id}", "is_default": True},
         ),

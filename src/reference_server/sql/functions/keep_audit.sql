@@ -139,3 +139,9 @@ FOR EACH ROW
 EXECUTE FUNCTION ledger.keep_audit(
   'session', '', 'user_id', 'user_id is_system_admin expires_at revoked_at', ''
 );
+
+-- What counts against a cap is no change of it.
+CREATE OR REPLACE TRIGGER keep_audit_of_rows
+AFTER INSERT OR UPDATE OF credits OR DELETE ON credit_caps
+FOR EACH ROW
+EXECUTE FUNCTION ledger.keep_audit('cap', 'org_id', 'subject', 'scope subject period credits', '');
