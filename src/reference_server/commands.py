@@ -83,7 +83,7 @@ def run_due(
     database_url: DatabaseUrl = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Do what is due: expire holds, refresh pools, reset allocations, end subscriptions.
+    """Do what is due: expire holds, refresh pools, reset allocations, end or renew subscriptions.
 
     The server does the same in the background. Safe to run late, twice and beside it.
     """

@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from tests.contract.conftest import Owner
 
 SOAK = "soak" in {os.environ.get("HYPOTHESIS_PROFILE"), os.environ.get("CREDITS_TEST_PROFILE")}
-NOTHING = DueRun(holds_expired=0, allocations_reset=0, pools_refreshed=0, subscriptions_ended=0)
+NOTHING = DueRun(
+    holds_expired=0, allocations_reset=0, pools_refreshed=0, subscriptions_ended=0, subscriptions_renewed=0
+)
 SECONDS = 20
 """By how much moments may differ: the two clocks are the machine's, read one after the other."""
 

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
-NOTHING = {"holds_expired": 0, "allocations_reset": 0, "pools_refreshed": 0, "subscriptions_ended": 0}
+NOTHING = {
+    "holds_expired": 0,
+    "allocations_reset": 0,
+    "pools_refreshed": 0,
+    "subscriptions_ended": 0,
+    "subscriptions_renewed": 0,
+}
 RUN_DUE = Call("run_due", {})
 START = datetime(2027, 1, 20, 12, tzinfo=UTC)
 
@@ -534,7 +540,7 @@ def test_a_trial_becomes_active_and_its_first_period_begins(books: Books) -> Non
     row = subscribe(books, trial_days=14)
     run(books, on(2027, 2, 3, 11))
     assert look(books, row)["status"] == "trialing"
-    run(books, on(2027, 2, 3, 13))
+    run(books, on(2027, 2, 3, 13), subscriptions_renewed=1)
     active = look(books, row)
     assert active["status"] == "active"
     assert active["current_period_start"] == row["trial_ends_at"] == on(2027, 2, 3, 12)
@@ -551,7 +557,7 @@ def test_a_trial_that_is_canceled_ends_with_the_trial(books: Books) -> None:
 
 def test_a_trial_of_a_custom_cycle_becomes_active_without_an_end(books: Books) -> None:
     row = subscribe(books, trial_days=1, billing_cycle="custom")
-    run(books, on(2028, 1, 1))
+    run(books, on(2028, 1, 1), subscriptions_renewed=1)
     active = look(books, row)
     assert (active["status"], active["current_period_end"]) == ("active", None)
     assert active["current_period_start"] == START + timedelta(days=1)
@@ -570,7 +576,7 @@ def test_periods_move_on(
     books: Books, cycle: str, moment: datetime, period: tuple[datetime, datetime | None]
 ) -> None:
     row = subscribe(books, billing_cycle=cycle)
-    run(books, moment)
+    run(books, moment, subscriptions_renewed=int(cycle != "custom"))
     now = look(books, row)
     assert (now["status"], now["current_period_start"], now["current_period_end"]) == ("active", *period)
 
@@ -581,7 +587,7 @@ def test_the_last_day_of_a_month_is_kept(books: Books) -> None:
     ends = []
     for month in range(2, 6):
         ends.append(look(books, row)["current_period_end"])
-        run(books, on(2027, month + 1, 1) - timedelta(hours=1))
+        run(books, on(2027, month + 1, 1) - timedelta(hours=1), subscriptions_renewed=1)
     assert ends == [on(2027, 2, 28), on(2027, 3, 31), on(2027, 4, 30), on(2027, 5, 31)]
 
 

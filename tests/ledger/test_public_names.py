@@ -144,6 +144,18 @@ def test_views_have_two_names(books: Books, ann: Member, name: str, second_name:
     assert books.execute(f"SELECT * FROM {second_name} WHERE org_id = %s", books.org_id) == rows  # noqa: S608
 
 
+@pytest.mark.parametrize("status", ["active", "trialing", "past_due"])
+def test_the_summary_shows_the_subscription_of_now(books: Books, status: str) -> None:
+    for row in ("canceled", 1), (status, 2):
+        books.execute(
+            "INSERT INTO organization_subscriptions (org_id, subscription_plan, status, monthly_price)"
+            " VALUES (%s, 'hybrid', %s, %s)",
+            books.org_id, *row,
+        )  # fmt: skip
+    [summary] = books.execute("SELECT * FROM org_billing_summary WHERE org_id = %s", books.org_id)
+    assert (summary["subscription_status"], summary["monthly_price"]) == (status, 2)
+
+
 def test_views_say_what_happened(books: Books, ann: Member) -> None:
     bob = books.member(allocated=50_000)
     books.do(books.refund(books.do(ann.deduct(30_000)), 10_000))

@@ -28,11 +28,13 @@ class Due(Holds, Pools, Subscriptions):
         allocations = self._allocations_due()[:limit]
         for allocation in allocations:
             self._reset(allocation)
+        ended, renewed = self._renew(limit)
         return models.DueRun(
             holds_expired=expired,
             allocations_reset=len(allocations),
             pools_refreshed=sum(refreshed),
-            subscriptions_ended=self._renew(limit),
+            subscriptions_ended=ended,
+            subscriptions_renewed=renewed,
         )
 
     def _pools_due(self) -> list[tuple[str, Pool]]:
@@ -117,8 +119,8 @@ class Due(Holds, Pools, Subscriptions):
         event = Event(row.org_id, "allocation_reset", self.moment, metadata, refill)
         self.write_event(replace(event, period_start=began, period_end=self.moment))
 
-    def _renew(self, limit: int) -> int:
-        """End what was canceled for the end of its period, begin the next period of others; count ends."""
+    def _renew(self, limit: int) -> tuple[int, int]:
+        """End what was canceled for the end of its period, begin the next period of others; count both."""
         due = [each for each in self.subscriptions.values() if _is_over(each, self.moment)][:limit]
         for row in due:
             row.updated_at = self.moment
@@ -126,7 +128,8 @@ class Due(Holds, Pools, Subscriptions):
                 row.status = "canceled"
             else:
                 _roll(row, self.moment)
-        return sum(each.status == "canceled" for each in due)
+        ended = sum(each.status == "canceled" for each in due)
+        return ended, len(due) - ended
 
 
 def _wanted(row: Allocation) -> int:

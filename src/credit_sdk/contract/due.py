@@ -24,7 +24,9 @@ from credit_sdk.operations import (
 )
 
 DAY = 86_400
-NOTHING = DueRun(holds_expired=0, allocations_reset=0, pools_refreshed=0, subscriptions_ended=0)
+NOTHING = DueRun(
+    holds_expired=0, allocations_reset=0, pools_refreshed=0, subscriptions_ended=0, subscriptions_renewed=0
+)
 
 
 def _run(ledger: Harness) -> None:
@@ -289,6 +291,19 @@ class TestSubscriptionTime:
         assert rolled.current_period_end is not None
         assert rolled.status == "active"
         assert rolled.current_period_start <= rolled.updated_at < rolled.current_period_end
+
+    def test_more_are_due_than_are_renewed_at_once(self, ledger: Harness) -> None:
+        _run(ledger)
+        subscriptions = [subscribe(ledger) for _ in range(3)]
+        ledger.advance(32 * DAY)
+        limited = RunDue(limit=2)
+        assert_shows(ledger.execute(limited), subscriptions_ended=0, subscriptions_renewed=2)
+        while ledger.execute(limited).subscriptions_renewed:
+            pass
+        for each in subscriptions:
+            renewed = look_again(ledger, each)
+            assert renewed.current_period_end is not None
+            assert renewed.updated_at < renewed.current_period_end
 
     def test_a_canceled_one_ends_with_its_period(self, ledger: Harness) -> None:
         subscription = subscribe(ledger)

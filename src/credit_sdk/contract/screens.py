@@ -110,6 +110,20 @@ class TestBillingHistory:
         assert_shows(page.items[1], amount=Decimal("4.99"), org_id=payer.org_id)
         assert page.next_cursor is None
 
+    def test_says_what_a_period_costs(self, ledger: Harness) -> None:
+        for cycle, amount in ("monthly", "49.95"), ("yearly", "599.40"), ("custom", "49.95"):
+            fields = {"billing_cycle": cycle, "monthly_price": "49.95"}
+            subscription = subscribe(ledger, "hybrid", **fields)
+            [event] = ledger.execute(ListBillingHistory(org_id=subscription.org_id)).items[:1]
+            assert event.amount == Decimal(amount)
+            assert event.event_metadata == {"subscription_plan": "hybrid", **fields, "monthly_price": 49.95}
+
+    def test_its_details_are_in_credits(self, ledger: Harness) -> None:
+        payer = ledger.prepare(pool=1_000, allocated="12.5")
+        allocated, granted = ledger.execute(ListBillingHistory(org_id=payer.org_id)).items
+        assert granted.event_metadata == {"total_credits": 1_000, "available_credits": 1_000}
+        assert allocated.event_metadata["allocated_credits"] == 12.5
+
     def test_page_by_page_and_by_kind(self, ledger: Harness) -> None:
         payer = ledger.prepare(pool=10, allocated=None)
         for credits in 20, 30, 40:

@@ -41,3 +41,4 @@ class DueRun(Result):
     allocations_reset: int
     pools_refreshed: int
     subscriptions_ended: int
+    subscriptions_renewed: int

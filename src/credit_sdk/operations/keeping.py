@@ -21,7 +21,7 @@ class VerifyLedger(Operation[models.Verification]):
 
 
 class RunDue(Operation[models.DueRun]):
-    """Do what is due: expire holds, reset allocations, refresh pools, end canceled subscriptions.
+    """Do what is due: expire holds, reset allocations, refresh pools, end or renew subscriptions.
 
     Safe to run late, twice and from many processes at once; each thing is done once.
     """

@@ -1,4 +1,5 @@
--- The billing of each organisation on one line: its subscription, its pool, its members, its last 30 days.
+-- The billing of each organisation on one line: the subscription that it has now (as
+-- `ledger.current_subscription` chooses it), its pool, its members, its last 30 days.
 CREATE OR REPLACE VIEW org_billing_summary WITH (security_invoker = TRUE) AS
 SELECT
   organization.id AS org_id,
@@ -31,8 +32,16 @@ SELECT
     WHERE charge.org_id = organization.id AND charge.created_at >= ledger.now() - INTERVAL '30 days'
   ) AS credits_used_last_30_days
 FROM organizations AS organization
-LEFT JOIN organization_subscriptions AS subscription
-  ON subscription.org_id = organization.id AND subscription.status = 'active'
+LEFT JOIN LATERAL (
+  SELECT
+    running.subscription_plan,
+    running.monthly_price,
+    running.status
+  FROM organization_subscriptions AS running
+  WHERE running.org_id = organization.id AND running.status IN ('active', 'trialing', 'past_due')
+  ORDER BY running.status = 'past_due', running.created_at DESC
+  LIMIT 1
+) AS subscription ON TRUE
 LEFT JOIN organization_credit_pools AS pool ON pool.org_id = organization.id;
 
 GRANT SELECT ON org_billing_summary TO credits_app;

@@ -1,7 +1,11 @@
 -- What the end of a period brings to subscriptions, once for all the periods that have passed: those that
 -- were canceled for it end, trials become active, the periods of active ones move on. What a payment
 -- provider keeps moves on when the provider says so. Rows that are busy are left to the next run.
-CREATE OR REPLACE FUNCTION ledger.renew_subscriptions("limit" INTEGER DEFAULT 1000, OUT ended INTEGER)
+DROP FUNCTION IF EXISTS ledger.renew_subscriptions(INTEGER); -- what it answers has grown
+
+CREATE FUNCTION ledger.renew_subscriptions(
+  "limit" INTEGER DEFAULT 1000, OUT ended INTEGER, OUT renewed INTEGER
+)
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
@@ -14,6 +18,7 @@ DECLARE
   _anchor TIMESTAMPTZ;
 BEGIN
   ended := 0;
+  renewed := 0;
   FOR _subscription IN
     SELECT subscription.*
     FROM organization_subscriptions AS subscription
@@ -45,6 +50,7 @@ BEGIN
           _subscription.current_period_start, _subscription.billing_cycle, _anchor
         );
       END LOOP;
+      renewed := renewed + 1;
     END IF;
 
     UPDATE organization_subscriptions AS subscription

@@ -1,12 +1,15 @@
 -- Do what is due, of each kind at most `limit`. Pools are refreshed before allocations are refilled out of
 -- them. Any number of processes may run this at once: each takes rows that nobody else is busy with, waits
 -- for none, and leaves the others to the next run.
-CREATE OR REPLACE FUNCTION ledger.run_due(
+DROP FUNCTION IF EXISTS ledger.run_due(INTEGER); -- what it answers has grown
+
+CREATE FUNCTION ledger.run_due(
   "limit" INTEGER DEFAULT 1000,
   OUT holds_expired INTEGER,
   OUT allocations_reset INTEGER,
   OUT pools_refreshed INTEGER,
-  OUT subscriptions_ended INTEGER
+  OUT subscriptions_ended INTEGER,
+  OUT subscriptions_renewed INTEGER
 )
 LANGUAGE plpgsql
 VOLATILE
@@ -19,7 +22,8 @@ BEGIN
   holds_expired := ledger.expire_holds("limit");
   pools_refreshed := ledger.refresh_pools("limit");
   allocations_reset := ledger.reset_allocations("limit");
-  subscriptions_ended := ledger.renew_subscriptions("limit");
+  SELECT done.ended, done.renewed INTO subscriptions_ended, subscriptions_renewed
+  FROM ledger.renew_subscriptions("limit") AS done;
   PERFORM ledger.act_as(_caller);
 END;
 $$;
