@@ -25,6 +25,8 @@ _SMALLEST_EXPONENT = -3
 _LARGEST_ADJUSTED = 12
 _LARGEST_ADJUSTED_ANSWER = 30
 _CENT = Decimal("0.01")
+LARGEST_MONTHLY_PRICE = Decimal("9999999999.99")
+"""The largest price of a subscription, in USD a month: what its column keeps."""
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?", re.ASCII)
 
 
@@ -173,6 +175,18 @@ def _requested_money(value: object, info: ValidationInfo) -> Decimal:
     return amount
 
 
+def _requested_monthly_price(value: object, info: ValidationInfo) -> Decimal:
+    amount = _requested_money(value, info)
+    if amount > LARGEST_MONTHLY_PRICE:
+        raise ValueError(f"must be at most {LARGEST_MONTHLY_PRICE:,} USD")
+    return amount
+
+
+# Exactly the texts that are accepted: zeros before a number and after its decimals say nothing.
+_POSITIVE_TEXT = r"^(?=.*[1-9])(0{0,17}1000000000000(\.0{1,30})?|0{0,18}[0-9]{1,12}(\.[0-9]{1,3}0{0,27})?)$"
+_MONEY_TEXT = r"^(0{0,17}1000000000000(\.0{1,30})?|0{0,18}[0-9]{1,12}(\.[0-9]{1,2}0{0,28})?)$"
+_MONTHLY_TEXT = r"^0{0,20}[0-9]{1,10}(\.[0-9]{1,2}0{0,28})?$"
+
 Credits = Annotated[
     Decimal,
     PlainValidator(_requested_credits),
@@ -181,8 +195,8 @@ Credits = Annotated[
         {
             "description": "Credits, at most three decimals; a number or a string holding one.",
             "anyOf": [
-                {"type": "number", "exclusiveMinimum": 0, "maximum": 10**12},
-                {"type": "string", "pattern": r"^(?=.*[1-9])[0-9]{1,13}(\.[0-9]{1,3})?$"},
+                {"type": "number", "minimum": float(SMALLEST_AMOUNT), "maximum": 10**12},
+                {"type": "string", "pattern": _POSITIVE_TEXT},
             ],
         },
         mode="validation",
@@ -191,23 +205,33 @@ Credits = Annotated[
 ]
 """A positive amount of credits in a request."""
 
+
+def _money_schema(largest: float, text: str) -> WithJsonSchema:
+    schema = {
+        "description": "USD, at most two decimals; a number or a string holding one.",
+        "anyOf": [
+            {"type": "number", "minimum": 0, "maximum": largest},
+            {"type": "string", "pattern": text},
+        ],
+    }
+    return WithJsonSchema(schema, mode="validation")
+
+
+_MONEY = WithJsonSchema({"type": "number", "description": "USD."}, mode="serialization")
+
 Price = Annotated[
-    Decimal,
-    PlainValidator(_requested_money),
-    _NUMBER,
-    WithJsonSchema(
-        {
-            "description": "USD, at most two decimals; a number or a string holding one.",
-            "anyOf": [
-                {"type": "number", "minimum": 0, "maximum": 10**12},
-                {"type": "string", "pattern": r"^[0-9]{1,13}(\.[0-9]{1,2})?$"},
-            ],
-        },
-        mode="validation",
-    ),
-    WithJsonSchema({"type": "number", "description": "USD."}, mode="serialization"),
+    Decimal, PlainValidator(_requested_money), _NUMBER, _money_schema(10**12, _MONEY_TEXT), _MONEY
 ]
 """An amount of USD in a request; may be zero."""
+
+MonthlyPrice = Annotated[
+    Decimal,
+    PlainValidator(_requested_monthly_price),
+    _NUMBER,
+    _money_schema(float(LARGEST_MONTHLY_PRICE), _MONTHLY_TEXT),
+    _MONEY,
+]
+"""The price of a subscription in a request, in USD a month; may be zero."""
 
 Balance = Annotated[
     Decimal,

@@ -32,8 +32,7 @@ async def decode(
 
 
 async def _body_fields(request: Request, route: Route, seconds: float) -> dict[str, Any]:
-    in_query = route.terms.in_query and bool(request.scope["query_string"])
-    optional = in_query or not route.needs_body
+    optional = route.terms.in_query or not route.needs_body
     if optional and not has_body(request):
         return {}
     require_json(request)
@@ -50,7 +49,20 @@ def _query_fields(request: Request, route: Route) -> dict[str, Any]:
     if pairs and not route.takes_query:
         raise _invalid([pairs[0][0]], "The fields of this address stand in the body", "extra_forbidden")
     _refuse_repeated(name for name, _ in pairs)
-    return {name: _number(name, value) if name in route.integers else value for name, value in pairs}
+    return {name: _typed(name, value, route) for name, value in pairs}
+
+
+def _typed(name: str, text: str, route: Route) -> Any:
+    """Read what a query can only say as text."""
+    if name in route.integers:
+        return _number(name, text)
+    return _boolean(name, text) if name in route.booleans else text
+
+
+def _boolean(name: str, text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise _invalid([name], "Input should be true or false", "bool_parsing")
+    return text == "true"
 
 
 def _number(name: str, text: str) -> int:

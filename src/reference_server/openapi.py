@@ -1,25 +1,43 @@
 """The OpenAPI 3.1 document, made from the table of addresses and the operations' own schemas."""
 
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
+from credit_sdk import operations
+from credit_sdk.errors import ERRORS_BY_CODE, CreditError
 from credit_sdk.models import Problem
-from credit_sdk.operations import ListCharges
 from credit_sdk.wire import API_KEY_HEADER, IDEMPOTENCY_HEADER, REQUEST_ID_HEADER, SESSION_COOKIE
+from reference_server import problems
 from reference_server.encoding import CSV_TYPE, JSON_TYPE, PROBLEM_TYPE
+from reference_server.examples import EXAMPLES
 from reference_server.routes import RESOURCES, ROUTES, Route
 
 Json = dict[str, Any]
 
-_ALWAYS = frozenset({401, 403, 404, 406, 422, 429, 503})
+_ALWAYS = frozenset({401, 403, 406, 422, 429, 503})
 _WITH_BODY = frozenset({400, 408, 413, 415})
-_SPENDING = frozenset({402, 409})
-_HOLD = frozenset({410})
-_REFUSALS = _ALWAYS | _WITH_BODY | _SPENDING | _HOLD
+_ON_HOLD = frozenset({409, 410})
+_REFUSALS = _ALWAYS | _WITH_BODY | _ON_HOLD | {402, 404}
+_TAKING = frozenset({operations.Deduct, operations.PlaceHold, operations.CaptureHold, operations.Allocate})
+_CONFLICTING = frozenset(
+    {
+        operations.CreateSubscription,
+        operations.UpdateSubscription,
+        operations.UpgradeSubscription,
+        operations.CancelSubscription,
+        operations.AddMember,
+    }
+)
+_MADE: Mapping[type[operations.Operation[Any]], str] = {
+    operations.PlaceHold: "hold_id",
+    operations.CreateSubscription: "subscription_id",
+}
+"""What an operation makes, of which other addresses know more."""
 
 
 class FieldProblem(BaseModel):
@@ -78,9 +96,29 @@ _SECURITY_SCHEMES: Json = {
 _HEADERS: Json = {
     REQUEST_ID_HEADER: {
         "description": "The id of this request: the caller's own, or a new one.",
+        "required": True,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[\x20-\x7e]+$"},
+    },
+    "Retry-After": {
+        "description": "In how many seconds to try again.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "WWW-Authenticate": {
+        "description": "How to authenticate, and whether the credential is not valid.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^Bearer "},
+    },
+    "RateLimit": {
+        "description": "How many requests are left, and for how many seconds.",
         "schema": {"type": "string"},
     },
-    "Retry-After": {"description": "In how many seconds to try again.", "schema": {"type": "integer"}},
+    "RateLimit-Policy": {"description": "How many requests there are.", "schema": {"type": "string"}},
+}
+_HEADERS_OF = {
+    401: ("WWW-Authenticate",),
+    429: ("Retry-After", "RateLimit", "RateLimit-Policy"),
+    503: ("Retry-After",),
 }
 
 
@@ -90,16 +128,29 @@ def _schemas() -> dict[str, Json]:
     results = {route.address.operation.result for route in ROUTES} | {ProblemBody}
     outputs: list[tuple[type[BaseModel], Any]] = [(result, "serialization") for result in results]
     _, document = models_json_schema(inputs + outputs, ref_template="#/components/schemas/{model}")
-    schemas: dict[str, Json] = dict(sorted(document["$defs"].items()))
+    schemas: dict[str, Json] = document["$defs"]
     for route in ROUTES:
-        _leave_out(route.terms.reserved, schemas[route.address.operation.__name__])
-    return schemas
+        schema = schemas[route.address.operation.__name__]
+        _leave_out(route.terms.reserved, schema)
+        if route.address.has_body:
+            _allow_nulls(schema)
+    return dict(sorted(schemas.items()))
 
 
 def _leave_out(reserved: frozenset[str], schema: Json) -> None:
     """Leave out of an operation's schema what no request may say."""
     properties = schema["properties"]
     schema["properties"] = {name: field for name, field in properties.items() if name not in reserved}
+
+
+def _allow_nulls(schema: Json) -> None:
+    """Say that a field of a body that may be left out may be null as well, which says the same."""
+    required = frozenset(schema.get("required", ()))
+    for name, field in schema["properties"].items():
+        alternatives = field.get("anyOf", [field])
+        if name not in required and {"type": "null"} not in alternatives:
+            described = {key: field[key] for key in ("title", "description", "default") if key in field}
+            schema["properties"][name] = {"anyOf": [*alternatives, {"type": "null"}], **described}
 
 
 def _inlined() -> set[str]:
@@ -125,6 +176,8 @@ def _operation(route: Route, schemas: dict[str, Json]) -> Json:
         schema = _body_schema(route, schemas[kind.__name__])
         required = route.needs_body and not route.terms.in_query
         members["requestBody"] = {"required": required, "content": {JSON_TYPE: {"schema": schema}}}
+        if kind in EXAMPLES:
+            members["requestBody"]["content"][JSON_TYPE]["example"] = EXAMPLES[kind]
     return members
 
 
@@ -147,7 +200,7 @@ _IDEMPOTENCY: Json = {
     "name": IDEMPOTENCY_HEADER,
     "in": "header",
     "required": False,
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "schema": TypeAdapter(operations.RequestId).json_schema(),
     "description": "Makes the request safe to repeat; the same as its field in the body.",
 }
 
@@ -167,9 +220,12 @@ def _body_schema(route: Route, schema: Json) -> Json:
 def _responses(route: Route) -> Json:
     result = {"$ref": f"#/components/schemas/{route.address.operation.result.__name__}"}
     content: Json = {JSON_TYPE: {"schema": result}}
-    if route.address.operation is ListCharges:
+    if route.address.operation is operations.ListCharges:
         content[CSV_TYPE] = {"schema": {"type": "string"}}
-    done = {"description": "Done.", "headers": _headers(REQUEST_ID_HEADER), "content": content}
+    headers = _headers(REQUEST_ID_HEADER, "RateLimit", "RateLimit-Policy")
+    done: Json = {"description": "Done.", "headers": headers, "content": content}
+    if route.address.operation in _MADE:
+        done["links"] = dict(_links(_MADE[route.address.operation]))
     refusals = {
         str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(_statuses(route))
     }
@@ -177,23 +233,42 @@ def _responses(route: Route) -> Json:
 
 
 def _statuses(route: Route) -> frozenset[int]:
-    on_hold = "hold_id" in route.address.path_fields and route.address.has_body
-    spending = route.address.operation.idempotency is not None or on_hold
-    return (
-        _ALWAYS
-        | (_WITH_BODY if route.address.has_body else frozenset())
-        | (_SPENDING if spending else frozenset())
-        | (_HOLD if on_hold else frozenset())
-    )
+    kind, path = route.address.operation, route.address.path_fields
+    statuses = _ALWAYS | (_WITH_BODY if route.address.has_body else frozenset())
+    if path or kind is operations.Refund:
+        statuses |= {404}
+    if kind in _TAKING:
+        statuses |= {402}
+    if kind.idempotency is not None or kind in _CONFLICTING:
+        statuses |= {409}
+    if "hold_id" in path and route.address.has_body:
+        statuses |= _ON_HOLD
+    return statuses
+
+
+def _links(made: str) -> Iterator[tuple[str, Json]]:
+    """Return the operations on what was made, which its answer names."""
+    for route in ROUTES:
+        if made in route.address.path_fields:
+            name = route.address.operation.__name__
+            yield name, {"operationId": name, "parameters": {made: f"$response.body#/{made}"}}
 
 
 def _refusal(status: int) -> Json:
-    retryable = ["Retry-After"] if status in {429, 503} else []
+    said = {"properties": {"status": {"const": status}, "code": {"enum": _codes(status)}}}
+    schema = {"allOf": [{"$ref": "#/components/schemas/ProblemBody"}, said]}
     return {
         "description": HTTPStatus(status).phrase,
-        "headers": _headers(REQUEST_ID_HEADER, *retryable),
-        "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
+        "headers": _headers(REQUEST_ID_HEADER, *_HEADERS_OF.get(status, ())),
+        "content": {PROBLEM_TYPE: {"schema": schema}},
     }
+
+
+def _codes(status: int) -> list[str]:
+    """Return the codes of the refusals with this status, of the ledger and of the server."""
+    of_server = [each for each in vars(problems).values() if isinstance(each, type)]
+    kinds = [*ERRORS_BY_CODE.values(), *(each for each in of_server if issubclass(each, CreditError))]
+    return sorted({kind.code for kind in kinds if kind.status == status})
 
 
 def _headers(*names: str) -> Json:

@@ -94,8 +94,16 @@ class Route:
     @cached_property
     def integers(self) -> frozenset[str]:
         """The fields that are whole numbers."""
+        return self._fields_of(int)
+
+    @cached_property
+    def booleans(self) -> frozenset[str]:
+        """The fields that are true or false."""
+        return self._fields_of(bool)
+
+    def _fields_of(self, kind: type) -> frozenset[str]:
         fields = self.address.operation.model_fields.items()
-        return frozenset(name for name, field in fields if field.annotation is int)
+        return frozenset(name for name, field in fields if field.annotation is kind)
 
 
 @dataclass(frozen=True)

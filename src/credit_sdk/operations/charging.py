@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from credit_sdk import models
 from credit_sdk.amounts import Credits
@@ -102,6 +102,24 @@ class Refund(Operation[models.RefundReceipt]):
     The charge is named by `charge_id`, or by its `request_id` and `org_id`; the refund has a key of its own.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {
+                    "required": ["charge_id"],
+                    "properties": {"charge_id": {"type": "string"}, "request_id": {"type": "null"}},
+                },
+                {
+                    "required": ["request_id", "org_id"],
+                    "properties": {
+                        "request_id": {"type": "string"},
+                        "org_id": {"type": "string"},
+                        "charge_id": {"type": "null"},
+                    },
+                },
+            ]
+        }
+    )
     idempotency = "idempotency_key"
 
     org_id: OrgId | None = None

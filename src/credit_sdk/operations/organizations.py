@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from credit_sdk import models
 from credit_sdk.operations._base import LARGEST_PAGE, Cursor, Operation, OrgId, UserId, Whole
@@ -30,4 +30,4 @@ class AddMember(Operation[models.Member]):
     org_id: OrgId
     user_id: UserId
     role: models.Role = "member"
-    is_default: bool = False
+    is_default: StrictBool = False

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from credit_sdk import models
-from credit_sdk.amounts import Price
+from credit_sdk.amounts import MonthlyPrice
 from credit_sdk.operations._base import LARGEST_PAGE, Cursor, Operation, OrgId, Whole
 
 SubscriptionId = Annotated[str, Field(min_length=1, max_length=36, pattern=r"^[\x21-\x7e]+$")]
@@ -19,7 +19,7 @@ class CreateSubscription(Operation[models.Subscription]):
 
     org_id: OrgId
     subscription_plan: models.SubscriptionPlan
-    monthly_price: Price | None = None
+    monthly_price: MonthlyPrice | None = None
     billing_cycle: models.BillingCycle = "monthly"
     trial_days: Annotated[int, Field(ge=0, le=365), Whole] = 0
 
@@ -41,7 +41,7 @@ class UpdateSubscription(Operation[models.Subscription]):
 
     subscription_id: SubscriptionId
     subscription_plan: models.SubscriptionPlan | None = None
-    monthly_price: Price | None = None
+    monthly_price: MonthlyPrice | None = None
     billing_cycle: models.BillingCycle | None = None
     status: Literal["active", "paused", "past_due"] | None = None
 
@@ -57,7 +57,7 @@ class CancelSubscription(Operation[models.Subscription]):
     """Cancel a subscription, at once or when its period ends. The row stays."""
 
     subscription_id: SubscriptionId
-    at_period_end: bool = False
+    at_period_end: StrictBool = False
 
 
 class GetOrganizationBilling(Operation[models.OrganizationBilling]):

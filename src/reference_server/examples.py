@@ -1,0 +1,43 @@
+"""One request of each kind, as the OpenAPI document shows it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from credit_sdk import operations
+from credit_sdk.operations import Operation
+
+_CHARGE = {
+    "org_id": "test-loopnet",
+    "user_id": "user-7",
+    "credits": 50,
+    "service_type": "company_enrichment",
+    "request_id": "enrich-c-1042",
+}
+
+EXAMPLES: Mapping[type[Operation[Any]], Mapping[str, Any]] = {
+    operations.CheckCredits: {"org_id": "test-loopnet", "user_id": "user-7", "credits": 50},
+    operations.Deduct: _CHARGE | {"request_metadata": {"company_id": "c-1042"}},
+    operations.DeductBatch: {"charges": [_CHARGE]},
+    operations.PlaceHold: _CHARGE | {"ttl_seconds": 900},
+    operations.CaptureHold: {"credits": 37.5, "request_metadata": {"records": 15}},
+    operations.VoidHold: {},
+    operations.Refund: {
+        "org_id": "test-loopnet",
+        "request_id": "enrich-c-1042",
+        "credits": 25,
+        "reason": "Half of the record was empty.",
+        "idempotency_key": "refund-c-1042",
+    },
+    operations.AddCredits: {"credits": 10_000, "purchase_amount": 9.99, "request_id": "order-88"},
+    operations.Allocate: {"user_id": "user-7", "allocated_credits": 1_000, "reset_period": "monthly"},
+    operations.CreateSubscription: {
+        "org_id": "test-loopnet",
+        "subscription_plan": "platform",
+        "billing_cycle": "yearly",
+        "trial_days": 14,
+    },
+    operations.UpdateSubscription: {"monthly_price": 45},
+    operations.UpgradeSubscription: {"new_plan": "hybrid"},
+    operations.AddMember: {"user_id": "user-8", "role": "billing_admin"},
+}
+"""Bodies; fields that stand in the path are left out."""

@@ -1,0 +1,361 @@
+"""Attacked by a program that has read its OpenAPI document, the API keeps to it, whoever asks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import hypothesis
+import pytest
+import requests
+import schemathesis
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
+
+from reference_server.credentials import create_api_key
+from reference_server.openapi import openapi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.server.conftest import Connection, MakeOrganization, Organization, Running
+
+    Case: TypeAlias = schemathesis.Case
+    Fields: TypeAlias = dict[str, Any]
+
+SOAK = hypothesis.settings.get_current_profile_name() == "soak"
+EXAMPLES = 100 if SOAK else 2
+
+SCHEMA = schemathesis.openapi.from_dict(openapi())
+SCHEMA.config.generation.update(with_security_parameters=False)
+OPERATIONS = {
+    operation.definition.raw["operationId"]: operation
+    for operation in (found.ok() for found in SCHEMA.get_all_operations())
+}
+
+MANAGERS = ("billing_admin", "admin", "owner", "system_admin")
+ROLES = ("member", "billing_admin", "admin", "owner")
+PEOPLE = ("member", *MANAGERS)
+KEYS = {
+    "key to consume": ["consume_credits"],
+    "key to read": ["read_credits"],
+    "key to manage": ["manage_credits"],
+    "key to nothing": ["read_user_info", "purchase_credits", "manage_subscriptions"],
+}
+EVERYWHERE = "key to everything everywhere"
+CALLERS = ("nobody", *PEOPLE, *KEYS, EVERYWHERE)
+
+SPENDING = {*PEOPLE, "key to consume", EVERYWHERE}
+READING = {*SPENDING, "key to read"}
+MANAGING = {*MANAGERS, "key to manage", EVERYWHERE}
+THEMSELVES = {*PEOPLE, EVERYWHERE}
+MAY: dict[str, set[str]] = {
+    **dict.fromkeys(("CheckCredits", "Deduct", "DeductBatch", "PlaceHold"), SPENDING),
+    **dict.fromkeys(("CaptureHold", "VoidHold"), SPENDING),
+    "Refund": {"system_admin", "key to consume", EVERYWHERE},
+    **dict.fromkeys(("GetHold", "GetPool", "ListAllocations", "GetUsage", "ListCharges"), READING),
+    **dict.fromkeys(("ListSubscriptions", "GetSubscription", "ListMembers"), READING),
+    **dict.fromkeys(("GetUserCredits", "GetUserBilling", "ListOrganizations"), THEMSELVES),
+    **dict.fromkeys(("AddCredits", "Allocate", "GetOrganizationBilling", "ListBillingHistory"), MANAGING),
+    **dict.fromkeys(("CreateSubscription", "UpdateSubscription", "UpgradeSubscription"), MANAGING),
+    **dict.fromkeys(("CancelSubscription", "AddMember"), MANAGING),
+    "GetSystemBilling": {"system_admin"},
+}
+"""Who gets something done by each operation. Nobody else ever does."""
+
+
+@dataclass(frozen=True)
+class Excuse:
+    """Why what fits the schema may still be refused, and by which words it is known."""
+
+    status: int
+    words: str
+    operations: frozenset[str]
+
+
+def excuses(status: int, words: str, *operations: str) -> Excuse:
+    return Excuse(status, words, frozenset(operations))
+
+
+AMOUNTS = (
+    "CheckCredits",
+    "Deduct",
+    "DeductBatch",
+    "PlaceHold",
+    "CaptureHold",
+    "Refund",
+    "AddCredits",
+    "Allocate",
+)
+SPENDS = ("Deduct", "PlaceHold", "CaptureHold", "Refund", "Allocate")
+NAMED_TWICE = ("Deduct", "PlaceHold", "Refund", "AddCredits", "Allocate")
+TEXTS = ("Deduct", "DeductBatch", "PlaceHold", "CaptureHold", "Refund", "Allocate")
+PAGES = ("ListAllocations", "ListCharges", "ListMembers", "ListOrganizations", "ListBillingHistory")
+EXCUSES = (
+    # The credits that there are; no schema knows them.
+    excuses(402, "", *SPENDS),
+    # A hold has an end; so has a charge.
+    excuses(410, "", "CaptureHold", "VoidHold"),
+    # `multipleOf` and binary floats do not agree on what has three decimals, or two.
+    excuses(400, "must have at most 3 decimals", *AMOUNTS),
+    excuses(422, "must have at most 3 decimals", "AddCredits", "CreateSubscription", "UpdateSubscription"),
+    excuses(422, "must have at most 2 decimals", "AddCredits", "CreateSubscription", "UpdateSubscription"),
+    # A schema does not compare two places with each other.
+    excuses(422, "name different keys", *NAMED_TWICE),
+    excuses(422, "Field given more than once", "AddCredits", "UpgradeSubscription"),
+    # What may stand in the query or in the body is required of neither.
+    excuses(422, "Field required", "AddCredits", "UpgradeSubscription"),
+    # Cursors are made here; the schema knows only of what signs.
+    excuses(422, "not a cursor of this list", *PAGES),
+    # Text that PostgreSQL does not keep, and metadata beyond 16 KiB or eight levels.
+    excuses(422, "must not contain U+0000 or lone surrogates", *TEXTS),
+    excuses(400, "out of all proportion", *TEXTS),
+    # It depends on who asks whether this field is required.
+    excuses(422, "an API key has no billing screen", "GetUserBilling"),
+)
+
+
+def is_excused(name: str, answer: schemathesis.Response) -> bool:
+    return any(
+        name in each.operations and answer.status_code == each.status and each.words in answer.text
+        for each in EXCUSES
+    )
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """A caller who knows what there is in an organisation."""
+
+    server: Running
+    organization: Organization
+    user_id: str
+    headers: dict[str, str]
+    session: requests.Session
+    unlocked: set[str] = field(default_factory=set)
+    """The operations of which it is known already that they ask for a credential."""
+
+    def attack(self, name: str, case: Case) -> int:
+        """Send a request, check the answer in every way there is, and return its status."""
+        answer = self.send(case)
+        self.validate(name, case, answer)
+        return answer.status_code
+
+    def send(self, case: Case) -> schemathesis.Response:
+        return case.call(base_url=self.server.base_url, headers=self.headers, session=self.session)
+
+    def validate(self, name: str, case: Case, answer: schemathesis.Response) -> None:
+        if is_not_http(answer):
+            return
+        excluded = [positive_data_acceptance] if is_excused(name, answer) else []
+        if name in self.unlocked:
+            excluded.append(ignored_auth)  # sends the request twice more
+        case.validate_response(answer, headers=self.headers, excluded_checks=excluded)
+        if answer.status_code == 200:
+            self.unlocked.add(name)
+
+    def things_for(self, name: str) -> Fields:
+        """Make what an operation is about, through the API, and return it by the names of fields."""
+        organization = self.organization
+        things: Fields = {"org_id": organization.org_id, "user_id": self.user_id}
+        if "Hold" in name:
+            things["hold_id"] = self.make("credits/holds", self.charge(), "hold_id")
+        elif name == "Refund":
+            things["charge_id"] = self.make("credits/deduct", self.charge(), "charge_id")
+        elif name.endswith("Subscription"):
+            self.server.request("DELETE", f"subscriptions/{organization.org_id}", bearer=self.root)
+            if name != "CreateSubscription":
+                body = {"org_id": organization.org_id, "subscription_plan": "byok"}
+                things["subscription_id"] = self.make("subscriptions", body, "subscription_id")
+        return things
+
+    @property
+    def root(self) -> str:
+        return self.organization.sessions["system_admin"]
+
+    def charge(self) -> Fields:
+        return self.organization.charge(user_id=self.user_id, credits=0.5)
+
+    def make(self, path: str, body: Fields, id: str) -> str:
+        answer = self.server.post(path, body, bearer=self.root)
+        assert answer.status_code == 200, answer.text
+        made: str = answer.json()[id]
+        return made
+
+
+def is_not_http(answer: schemathesis.Response) -> bool:
+    """Whether the request did not get as far as the API, which marks all its answers."""
+    if "x-request-id" in answer.headers:
+        return False
+    assert (answer.status_code, answer.text) == (400, "Invalid HTTP request received.")
+    return True
+
+
+@pytest.fixture(scope="module")
+def home(server: Running, make_organization: MakeOrganization) -> Organization:
+    """The organisation that is attacked, with credits for all that will be made in it."""
+    made = make_organization()
+    requests = [("add", {"credits": 10**6})]
+    requests += [("allocate", {"user_id": made.users[role], "allocated_credits": 10**5}) for role in ROLES]
+    for path, body in requests:
+        answer = server.post(f"credits/{made.org_id}/{path}", body, bearer=made.sessions["system_admin"])
+        assert answer.status_code == 200, answer.text
+    return made
+
+
+@pytest.fixture(scope="module")
+def attackers(server: Running, database: Connection, home: Organization) -> Iterator[dict[str, Attacker]]:
+    """Everyone who may ask, by name."""
+    keys = {name: create_api_key(database, name, scopes, org_id=home.org_id) for name, scopes in KEYS.items()}
+    keys[EVERYWHERE] = create_api_key(
+        database, EVERYWHERE, ["consume_credits", "read_credits", "manage_credits"]
+    )
+    headers = {
+        "nobody": {},
+        **{name: {"X-API-Key": key} for name, key in keys.items()},
+        **{role: {"Authorization": f"Bearer {home.sessions[role]}"} for role in PEOPLE},
+    }
+    with requests.Session() as session:
+        yield {
+            name: Attacker(server, home, home.users.get(name, home.member), headers[name], session)
+            for name in CALLERS
+        }
+
+
+def with_real(things: Fields, fields: Any) -> Any:
+    """Return fields of which those that exist name what there is, in amounts that there are."""
+    if not isinstance(fields, Mapping):
+        return fields
+    real = {name: things.get(name, value) for name, value in fields.items()}
+    real |= {name: "0.001" for name in ("credits", "allocated_credits") if name in fields}
+    if isinstance(fields.get("charges"), list):
+        real["charges"] = [with_real(things, each) for each in fields["charges"]]
+    return {name: value for name, value in real.items() if name not in LEFT_OUT}
+
+
+LEFT_OUT = frozenset({"cursor", "request_id", "idempotency_key", "allocated_by", "Idempotency-Key"})
+"""What was made up cannot be right here, or only once."""
+
+
+def make_real(case: Case, things: Fields, of: Callable[[Fields, Any], Any] = with_real) -> None:
+    # What is set is validated anew, and an absent body is none that fits.
+    for place in ("path_parameters", "query", "headers", "body"):
+        fields = getattr(case, place)
+        if isinstance(fields, Mapping) and fields:
+            setattr(case, place, of(things, fields))
+
+
+def cases(name: str, *modes: GenerationMode) -> st.SearchStrategy[Case]:
+    return st.sampled_from(modes).flatmap(lambda mode: OPERATIONS[name].as_strategy(generation_mode=mode))
+
+
+bounded = settings(
+    max_examples=EXAMPLES,
+    derandomize=not SOAK,
+    deadline=None,
+    database=None,
+    # Requests leave traces, so that a smaller one would not fail in the same way.
+    phases=[hypothesis.Phase.generate],
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_invented_requests(attackers: dict[str, Attacker], name: str, caller: str) -> None:
+    attacker, statuses = attackers[caller], set[int]()
+    things = attacker.things_for(name)
+
+    @bounded
+    @given(case=cases(name, GenerationMode.POSITIVE))
+    def attack_what_there_is(case: Case) -> None:
+        make_real(case, things)
+        statuses.add(attacker.attack(name, case))
+
+    @bounded
+    @given(case=cases(name, *GenerationMode), real=st.booleans())
+    def attack_anything(case: Case, real: bool) -> None:
+        if real:
+            make_real(case, things)
+        statuses.add(attacker.attack(name, case))
+
+    attack_what_there_is()
+    attack_anything()
+    assert (200 in statuses) == (caller in MAY[name]), statuses
+
+
+ORDINARY = re.compile("0|test-loopnet|user-7|.*-c-1042|order-88|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""What stands in the fields of which a case is not about."""
+
+
+def with_ordinary(things: Fields, fields: Mapping[str, Any]) -> Fields:
+    """Return fields of which those that a case is not about name what there is."""
+    ordinary = {
+        name for name, value in fields.items() if isinstance(value, str) and ORDINARY.fullmatch(value)
+    }
+    return {
+        name: things[name] if name in ordinary and name in things else value
+        for name, value in fields.items()
+        if not (name in ordinary and name in LEFT_OUT)
+    }
+
+
+@pytest.mark.parametrize("caller", CALLERS if SOAK else ["system_admin"])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_values_at_every_boundary(attackers: dict[str, Attacker], name: str, caller: str) -> None:
+    attacker, statuses, operation = attackers[caller], set[int](), OPERATIONS[name]
+    things = attacker.things_for(name)
+    generation = SCHEMA.config.generation_for(operation=operation)
+    modes = list(GenerationMode)
+    for case in SCHEMA.iter_coverage_cases(operation, generation_modes=modes, generation_config=generation):
+        make_real(case, things, with_ordinary)
+        statuses.add(attacker.attack(name, case))
+    assert (200 in statuses) == (caller in MAY[name]), statuses
+
+
+def test_the_served_document_is_the_one_that_is_attacked(server: Running) -> None:
+    assert server.get("/openapi.json").json() == json.loads(json.dumps(openapi()))
+    assert MAY.keys() == OPERATIONS.keys()
+
+
+HOLDS = SCHEMA.include(operation_id=["PlaceHold", "GetHold", "CaptureHold", "VoidHold"])
+SUBSCRIPTIONS = SCHEMA.include(operation_id_regex="^(Create|Get|Update|Upgrade|Cancel)Subscription$")
+
+
+def follow_links(schema: Any, attacker: Attacker) -> set[tuple[str, int]]:
+    """Do to what requests made whatever the document says can be done to it; return what happened."""
+    happened = set[tuple[str, int]]()
+    things = {"org_id": attacker.organization.org_id, "user_id": attacker.user_id}
+
+    class Following(schema.as_state_machine()):  # type: ignore[misc]
+        def before_call(self, case: Case) -> None:
+            make_real(case, things)
+
+        def call(self, case: Case, **_: Any) -> schemathesis.Response:
+            return attacker.send(case)
+
+        def validate_response(self, response: schemathesis.Response, case: Case, *_: Any, **__: Any) -> None:
+            name = case.operation.definition.raw["operationId"]
+            happened.add((name, response.status_code))
+            attacker.validate(name, case, response)
+
+    Following.run(settings=settings(bounded, max_examples=5 * EXAMPLES, stateful_step_count=6))
+    return happened
+
+
+def test_what_can_be_done_to_a_hold(attackers: dict[str, Attacker]) -> None:
+    happened = follow_links(HOLDS, attackers["key to consume"])
+    assert {(name, 200) for name in ("PlaceHold", "GetHold", "CaptureHold", "VoidHold")} <= happened
+    assert {("CaptureHold", 410), ("VoidHold", 410)} & happened
+
+
+def test_what_can_be_done_to_a_subscription(attackers: dict[str, Attacker]) -> None:
+    attacker = attackers["owner"]
+    attacker.things_for("CreateSubscription")
+    happened = follow_links(SUBSCRIPTIONS, attacker)
+    verbs = ("Create", "Get", "Update", "Upgrade", "Cancel")
+    assert {(f"{verb}Subscription", 200) for verb in verbs} <= happened
