@@ -184,8 +184,10 @@ def _requested_monthly_price(value: object, info: ValidationInfo) -> Decimal:
 
 # Exactly the texts that are accepted: zeros before a number and after its decimals say nothing.
 _POSITIVE_TEXT = r"^(?=.*[1-9])(0{0,17}1000000000000(\.0{1,30})?|0{0,18}[0-9]{1,12}(\.[0-9]{1,3}0{0,27})?)$"
-_MONEY_TEXT = r"^(0{0,17}1000000000000(\.0{1,30})?|0{0,18}[0-9]{1,12}(\.[0-9]{1,2}0{0,28})?)$"
-_MONTHLY_TEXT = r"^0{0,20}[0-9]{1,10}(\.[0-9]{1,2}0{0,28})?$"
+_MONEY_TEXT = (
+    r"^(-0{1,30}(\.0{1,30})?|0{0,17}1000000000000(\.0{1,30})?|0{0,18}[0-9]{1,12}(\.[0-9]{1,2}0{0,28})?)$"
+)
+_MONTHLY_TEXT = r"^(-0{1,30}(\.0{1,30})?|0{0,20}[0-9]{1,10}(\.[0-9]{1,2}0{0,28})?)$"
 
 Credits = Annotated[
     Decimal,

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
+import jsonschema_rs
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
+from credit_sdk.amounts import Credits, MonthlyPrice, Price
+from credit_sdk.errors import InvalidAmountError, ValidationFailedError
+from credit_sdk.operations import Refund, parse
 from credit_sdk.wire import ADDRESSES
 
 if TYPE_CHECKING:
+    from credit_sdk.wire import Address
     from tests.server.conftest import Running
+
+SYSTEM = "/api/v1/org-billing/billing/system"
+NULL = {"type": "null"}
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +78,75 @@ def test_fields_stand_in_one_place(document: dict[str, Any]) -> None:
 
 def test_problems_are_described(document: dict[str, Any]) -> None:
     deduct = document["paths"]["/api/v1/org-billing/credits/deduct"]["post"]
-    wanted = {"200", "400", "401", "402", "403", "409", "413", "415", "422", "429", "503"}
-    assert wanted <= deduct["responses"].keys()
+    assert " ".join(deduct["responses"]) == "200 400 401 402 403 406 408 409 413 415 422 429 503"
+    assert not {"400", "402", "404", "409"} & document["paths"][SYSTEM]["get"]["responses"].keys()
     refusal = document["components"]["responses"]["402"]
     assert list(refusal["content"]) == ["application/problem+json"]
+    [_, said] = refusal["content"]["application/problem+json"]["schema"]["allOf"]
+    assert said["properties"] == {"status": {"const": 402}, "code": {"enum": ["insufficient_credits"]}}
     assert document["components"]["responses"]["503"]["headers"].keys() == {"X-Request-ID", "Retry-After"}
+
+
+@pytest.mark.parametrize(
+    "address", [each for each in ADDRESSES if each.has_body], ids=lambda each: each.operation.__name__
+)
+def test_every_body_has_an_example_that_fits(document: dict[str, Any], address: Address) -> None:
+    content = document["paths"][address.path][address.method.lower()]["requestBody"]["content"]
+    example = content["application/json"]["example"]
+    in_path = dict.fromkeys(address.path_fields, str(UUID(int=0)))
+    assert isinstance(parse(address.operation, {**in_path, **example}), address.operation)
+    schema = content["application/json"]["schema"]
+    validator = jsonschema_rs.validator_for({**schema, "components": document["components"]})
+    assert validator.is_valid(example)
+
+
+def test_what_may_be_left_out_of_a_body_may_be_null(document: dict[str, Any]) -> None:
+    fields = document["components"]["schemas"]["PlaceHold"]
+    nullable = {name for name, field in fields["properties"].items() if NULL in field.get("anyOf", [])}
+    assert nullable == fields["properties"].keys() - fields["required"]
+
+
+CHARGE_ID, ORG_ID = str(UUID(int=7)), "test-loopnet"
+
+
+@pytest.mark.parametrize(
+    ("refund", "fits"),
+    [
+        ({"charge_id": CHARGE_ID}, True),
+        ({"charge_id": CHARGE_ID, "org_id": ORG_ID, "request_id": None}, True),
+        ({"request_id": "job-7", "org_id": ORG_ID}, True),
+        ({"request_id": "job-7"}, False),
+        ({"charge_id": CHARGE_ID, "org_id": ORG_ID, "request_id": "job-7"}, False),
+        ({}, False),
+    ],
+)
+def test_a_refund_names_one_charge(document: dict[str, Any], refund: dict[str, Any], fits: bool) -> None:
+    reference = {"$ref": "#/components/schemas/Refund", "components": document["components"]}
+    assert jsonschema_rs.validator_for(reference).is_valid(refund) == fits
+    with nullcontext() if fits else pytest.raises(ValidationFailedError):
+        parse(Refund, {name: value for name, value in refund.items() if value is not None})
+
+
+AMOUNT_TEXTS = [
+    "0", "0.000", "-0", "-0.00", "0.001", "0.0001", "0.0010", "00.001", "1", "007",
+    "1.", ".5", "-1", "+1", "1e3", " 1", "1 ",
+    "999999999999.999", "1000000000000", "1000000000000.000", "1000000000000.001", "1000000000001",
+    "9999999999.99", "9999999999.990", "9999999999.991", "10000000000", "12.34", "12.345", "", "1" * 13,
+    "0" * 29 + "1", "0" * 30 + "1", "1." + "0" * 30, "1." + "0" * 31,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", AMOUNT_TEXTS)
+@pytest.mark.parametrize("kind", [Credits, Price, MonthlyPrice], ids=["Credits", "Price", "MonthlyPrice"])
+def test_amounts_in_text_are_described_exactly(kind: Any, text: str) -> None:
+    adapter = TypeAdapter(kind)
+    described = jsonschema_rs.validator_for(adapter.json_schema()).is_valid(text)
+    try:
+        adapter.validate_python(text)
+    except (ValidationError, InvalidAmountError):
+        assert not described
+    else:
+        assert described
 
 
 def test_the_page_needs_no_network(server: Running) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from credit_sdk.contract.harness import Harness, assert_shows, make, refused, shown, unique
-from credit_sdk.errors import ConflictError, NotAMemberError, NotFoundError
+from credit_sdk.errors import ConflictError, NotAMemberError, NotFoundError, ValidationFailedError
 from credit_sdk.models import Subscription, SubscriptionPlan
 from credit_sdk.operations import (
     CancelSubscription,
@@ -70,6 +70,13 @@ class TestCreateSubscription:
     def test_has_the_price_that_is_given(self, ledger: Harness) -> None:
         assert subscribe(ledger, monthly_price="49.95").monthly_price == Decimal("49.95")
         assert subscribe(ledger, monthly_price=0).monthly_price == 0
+
+    def test_has_a_price_that_can_be_kept(self, ledger: Harness) -> None:
+        most = Decimal("9999999999.99")
+        subscription = subscribe(ledger, monthly_price=most)
+        assert look(ledger, subscription).monthly_price == most
+        with pytest.raises(ValidationFailedError, match="at most 9,999,999,999"):
+            update(subscription, monthly_price=most + Decimal("0.01"))
 
     def test_lasts_as_long_as_its_cycle(self, ledger: Harness) -> None:
         lengths = {}
