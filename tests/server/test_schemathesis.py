@@ -92,14 +92,14 @@ AMOUNTS = (
     "AddCredits",
     "Allocate",
 )
-SPENDS = ("Deduct", "PlaceHold", "CaptureHold", "Refund", "Allocate")
+SPENDS = ("Deduct", "PlaceHold", "CaptureHold", "Allocate")
 NAMED_TWICE = ("Deduct", "PlaceHold", "Refund", "AddCredits", "Allocate")
 TEXTS = ("Deduct", "DeductBatch", "PlaceHold", "CaptureHold", "Refund", "Allocate")
 PAGES = ("ListAllocations", "ListCharges", "ListMembers", "ListOrganizations", "ListBillingHistory")
 EXCUSES = (
     # The credits that there are; no schema knows them.
     excuses(402, "", *SPENDS),
-    # A hold has an end; so has a charge.
+    # A hold that was captured, given back or has expired is closed.
     excuses(410, "", "CaptureHold", "VoidHold"),
     # `multipleOf` and binary floats do not agree on what has three decimals, or two.
     excuses(400, "must have at most 3 decimals", *AMOUNTS),
