@@ -174,7 +174,8 @@ def _operation(route: Route, schemas: dict[str, Json]) -> Json:
     }
     if route.address.has_body:
         schema = _body_schema(route, schemas[kind.__name__])
-        required = route.needs_body and not route.terms.in_query
+        needed = route.needs_body or "oneOf" in schemas[kind.__name__]
+        required = needed and not route.terms.in_query
         members["requestBody"] = {"required": required, "content": {JSON_TYPE: {"schema": schema}}}
         if kind in EXAMPLES:
             members["requestBody"]["content"][JSON_TYPE]["example"] = EXAMPLES[kind]

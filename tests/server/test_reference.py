@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.server.conftest import Running
 
 SYSTEM = "/api/v1/org-billing/billing/system"
+REFUNDS = "/api/v1/org-billing/credits/refunds"
 NULL = {"type": "null"}
 
 
@@ -121,6 +122,7 @@ CHARGE_ID, ORG_ID = str(UUID(int=7)), "test-loopnet"
     ],
 )
 def test_a_refund_names_one_charge(document: dict[str, Any], refund: dict[str, Any], fits: bool) -> None:
+    assert document["paths"][REFUNDS]["post"]["requestBody"]["required"] is True
     reference = {"$ref": "#/components/schemas/Refund", "components": document["components"]}
     assert jsonschema_rs.validator_for(reference).is_valid(refund) == fits
     with nullcontext() if fits else pytest.raises(ValidationFailedError):
