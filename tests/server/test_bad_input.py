@@ -303,6 +303,8 @@ QUERIES = {
     "94 a cursor of other signs": ("charges", {"cursor": "'; --"}),
     "94 forged cursor of allocations": ("allocations", {"cursor": "AAAA"}),
     "since yesterday": ("charges", {"since": "yesterday"}),
+    "since a second of 1970": ("charges", {"since": "1115"}),
+    "since a second before 1970": ("charges", {"since": "-1115"}),
     "unknown parameter": ("usage", {"page": "1"}),
     "the path's own name": ("usage", {"org_id": "other"}),
 }

@@ -1,6 +1,7 @@
 """What every operation is made of: its base, the types of its fields, and how it is read from outside."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
@@ -43,9 +44,12 @@ def _whole(value: object) -> object:
     return value
 
 
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
 def _moment(value: object) -> object:
     """Refuse seconds since 1970, as a number or as text: a time is written in ISO 8601."""
-    if isinstance(value, int | float) or (isinstance(value, str) and "-" not in value):
+    if isinstance(value, int | float) or (isinstance(value, str) and not _DATE.match(value)):
         raise ValueError("must be a date and time in ISO 8601, with a zone")
     return value
 
