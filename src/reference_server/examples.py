@@ -30,6 +30,7 @@ EXAMPLES: Mapping[type[Operation[Any]], Mapping[str, Any]] = {
     },
     operations.AddCredits: {"credits": 10_000, "purchase_amount": 9.99, "request_id": "order-88"},
     operations.Allocate: {"user_id": "user-7", "allocated_credits": 1_000, "reset_period": "monthly"},
+    operations.SetCap: {"scope": "member", "subject": "user-7", "period": "day", "credits": 500},
     operations.CreateSubscription: {
         "org_id": "test-loopnet",
         "subscription_plan": "platform",

@@ -58,12 +58,14 @@ MAY: dict[str, set[str]] = {
     **dict.fromkeys(("CheckCredits", "Deduct", "DeductBatch", "PlaceHold"), SPENDING),
     **dict.fromkeys(("CaptureHold", "VoidHold"), SPENDING),
     "Refund": {"system_admin", "key to consume", EVERYWHERE},
-    **dict.fromkeys(("GetHold", "GetPool", "ListAllocations", "GetUsage", "ListCharges"), READING),
+    **dict.fromkeys(
+        ("GetHold", "GetPool", "ListAllocations", "GetUsage", "ListCharges", "ListCaps"), READING
+    ),
     **dict.fromkeys(("ListSubscriptions", "GetSubscription", "ListMembers"), READING),
     **dict.fromkeys(("GetUserCredits", "GetUserBilling", "ListOrganizations"), THEMSELVES),
     **dict.fromkeys(("AddCredits", "Allocate", "GetOrganizationBilling", "ListBillingHistory"), MANAGING),
     **dict.fromkeys(("CreateSubscription", "UpdateSubscription", "UpgradeSubscription"), MANAGING),
-    **dict.fromkeys(("CancelSubscription", "AddMember"), MANAGING),
+    **dict.fromkeys(("CancelSubscription", "AddMember", "SetCap"), MANAGING),
     "GetSystemBilling": {"system_admin"},
 }
 """Who gets something done by each operation. Nobody else ever does."""
@@ -91,6 +93,7 @@ AMOUNTS = (
     "Refund",
     "AddCredits",
     "Allocate",
+    "SetCap",
 )
 SPENDS = ("Deduct", "PlaceHold", "CaptureHold", "Allocate")
 NAMED_TWICE = ("Deduct", "PlaceHold", "Refund", "AddCredits", "Allocate")
@@ -164,6 +167,7 @@ class Attacker:
     def things_for(self, name: str) -> Fields:
         """Make what an operation is about, through the API, and return it by the names of fields."""
         organization, things = self.organization, self.things()
+        self.lift_caps()
         if "Hold" in name:
             things["hold_id"] = self.make("credits/holds", self.charge(), "hold_id")
         elif name == "AddMember":
@@ -183,6 +187,13 @@ class Attacker:
 
     def charge(self) -> Fields:
         return self.organization.charge(user_id=self.user_id, credits=0.5)
+
+    def lift_caps(self) -> None:
+        """Take the caps away that an attack has set, so that the next one is not stopped by them."""
+        address = f"credits/{self.organization.org_id}/caps"
+        for cap in self.server.get(address, bearer=self.root).json()["caps"]:
+            body = {name: cap[name] for name in ("scope", "subject", "period")}
+            assert self.server.request("PUT", address, json=body, bearer=self.root).status_code == 200
 
     def make(self, path: str, body: Fields, id: str) -> str:
         answer = self.server.post(path, body, bearer=self.root)
@@ -241,7 +252,9 @@ def with_real(things: Fields, fields: Any) -> Any:
     return {name: value for name, value in real.items() if name not in LEFT_OUT}
 
 
-LEFT_OUT = frozenset({"cursor", "request_id", "idempotency_key", "allocated_by", "Idempotency-Key"})
+LEFT_OUT = frozenset(
+    {"cursor", "request_id", "idempotency_key", "allocated_by", "updated_by", "Idempotency-Key"}
+)
 """What was made up cannot be right here, or only once."""
 
 

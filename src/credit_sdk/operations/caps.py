@@ -1,6 +1,6 @@
 """Set caps on what may be spent, and look at them."""
 
-from pydantic import model_validator
+from pydantic import ConfigDict, model_validator
 
 from credit_sdk import models
 from credit_sdk.amounts import Credits
@@ -13,6 +13,21 @@ class SetCap(Operation[models.CapList]):
     `subject` is the id of the member or of the API key; an organisation's own cap has none. What was spent
     and is held in the present period counts at once. Repeating it changes nothing.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"properties": {"scope": {"const": "organization"}, "subject": {"type": "null"}}},
+                {
+                    "required": ["subject"],
+                    "properties": {
+                        "scope": {"enum": ["member", "api_key"]},
+                        "subject": {"type": "string"},
+                    },
+                },
+            ]
+        }
+    )
 
     org_id: OrgId
     scope: models.CapScope
