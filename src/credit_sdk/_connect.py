@@ -23,6 +23,7 @@ Source: TypeAlias = "str | URL | Engine | AsyncEngine | MemoryLedger | None"
 
 URL_VARIABLES = ("CREDIT_SDK_URL", "DATABASE_URL", "API_BASE_URL")
 API_KEY_VARIABLES = ("CREDIT_SDK_API_KEY", "API_KEY")
+_WANTED = "The address of the books must start with https://, http://, postgresql:// or memory://"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +83,9 @@ def connect(source: Source, credential: Credential, options: Options) -> Connect
     if source is None:
         source = address_from_environment(os.environ)
     if not isinstance(source, str):
-        return _in_memory(source) if _is_ledger(source) else _to_database(source, options)
-    scheme = source.partition(":")[0].partition("+")[0].lower()
-    match scheme:
+        return _to_object(source, options)
+    scheme, separator, _ = source.partition("://")
+    match scheme.partition("+")[0].lower():
         case "http" | "https":
             return _to_server(source, credential, options)
         case "postgresql" | "postgres":
@@ -92,10 +93,9 @@ def connect(source: Source, credential: Credential, options: Options) -> Connect
         case "memory":
             return _in_memory(None)
         case _:
-            raise ConfigurationError(
-                "The address of the books must start with https://, postgresql:// or memory://, "
-                f"not with {scheme[:20]!r}."
-            )
+            # Without a scheme it may be anything, a secret too.
+            given = f"with {scheme[:20]}://" if separator else "without any of them"
+            raise ConfigurationError(f"{_WANTED}, but it {f'starts {given}' if source else 'is empty'}.")
 
 
 def address_from_environment(environment: Mapping[str, str]) -> str:
@@ -109,6 +109,19 @@ def address_from_environment(environment: Mapping[str, str]) -> str:
 def key_from_environment(environment: Mapping[str, str]) -> str | None:
     """Return the API key that is set, if any."""
     return next((environment[name] for name in API_KEY_VARIABLES if environment.get(name)), None)
+
+
+def _to_object(source: Any, options: Options) -> Connections:
+    # Asked without importing what few programs use.
+    homes = {kind.__module__ for kind in type(source).__mro__}
+    if "credit_sdk.backends.memory" in homes:
+        return _in_memory(source)
+    if any(home.partition(".")[0] == "sqlalchemy" for home in homes):
+        return _to_database(source, options)
+    raise ConfigurationError(
+        "The books must be an address (a str), an engine or URL of SQLAlchemy, or a MemoryLedger, "
+        f"not {type(source).__name__}."
+    )
 
 
 def _in_memory(ledger: Any) -> Connections:
@@ -150,11 +163,6 @@ def _to_database(source: Any, options: Options) -> Connections:
     return Connections(
         lambda: sql.SqlBackend(for_blocking, **sizes), lambda: sql.AsyncSqlBackend(for_awaiting, **sizes)
     )
-
-
-def _is_ledger(source: object) -> bool:
-    # Asked without importing the memory backend, which few programs use.
-    return any(kind.__module__ == "credit_sdk.backends.memory" for kind in type(source).__mro__)
 
 
 def _joinable(backend: Any) -> Any:

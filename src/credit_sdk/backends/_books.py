@@ -10,6 +10,7 @@ from typing import TypeAlias
 import psycopg
 
 from credit_sdk.backends import _first_system, _statements
+from credit_sdk.backends._outcomes import outcome_error
 from credit_sdk.backends._postgres_errors import statement_error, unexplained
 from credit_sdk.backends._statements import Actor, Call, Row
 from credit_sdk.errors import CreditError, SchemaMissingError
@@ -79,4 +80,4 @@ class Books:
         refusal: CreditError | None = None
         if self._is_first_system and error.sqlstate == _first_system.RAISED:
             refusal = _first_system.refusal(error, operation)
-        return refusal or statement_error(error, self.host, self._scale)
+        return refusal or outcome_error(statement_error(error, self.host, self._scale), operation)

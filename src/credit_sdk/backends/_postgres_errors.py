@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import sqlalchemy.exc
 
+from credit_sdk.backends._reasons import postgres_reason
 from credit_sdk.errors import (
     ConfigurationError,
     CreditError,
@@ -69,7 +70,9 @@ def connection_error(error: Exception, host: str) -> CreditError:
         if any(sign in text for sign in signs):
             return kind(sentence.format(host=host))
     if isinstance(error, psycopg.OperationalError):
-        return UnavailableError(f"PostgreSQL at {host} cannot be reached.")
+        reason = postgres_reason(text)
+        because = f" ({reason})" if reason else ""
+        return UnavailableError(f"PostgreSQL at {host} cannot be reached{because}.")
     return ConfigurationError(f"The database URL of {host} cannot be used: {type(error).__name__}.")
 
 

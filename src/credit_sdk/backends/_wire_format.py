@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from pydantic import ValidationError
 
+from credit_sdk.backends._reasons import reason_of
 from credit_sdk.errors import (
     ConfigurationError,
     CreditError,
@@ -20,6 +21,7 @@ from credit_sdk.errors import (
     OutcomeUnknownError,
     PermissionDeniedError,
     RateLimitedError,
+    TokenExpiredError,
     UnavailableError,
     UnexpectedResponseError,
     error_from_problem,
@@ -59,6 +61,15 @@ class Credential:
         """Name the kind of credential, never the secret."""
         kinds = [name for name in ("api_key", "bearer_token", "session_token") if getattr(self, name)]
         return f"Credential({', '.join(kinds) or 'none'})"
+
+    @property
+    def advice(self) -> str:
+        """Where the credential came from, or how to give one."""
+        if self.api_key:
+            return "It was given as api_key=, CREDIT_SDK_API_KEY or API_KEY."
+        if self.bearer_token or self.session_token:
+            return f"It was given as {'bearer_token' if self.bearer_token else 'session_token'}=."
+        return "Give api_key=, session_token= or bearer_token=, or set CREDIT_SDK_API_KEY."
 
     def headers(self) -> dict[str, str]:
         """Return the headers that carry the credential."""
@@ -100,7 +111,8 @@ def encode(operation: Operation[Any], base_url: str) -> Request:
     address = ADDRESS_OF.get(type(operation))
     if address is None:
         raise ConfigurationError(
-            f"{type(operation).__name__} is not part of the HTTP API; use a database URL for it."
+            "No server does this, only the database itself: give its postgresql:// address. "
+            f"({(type(operation).__doc__ or '').partition('.')[0]}.)"
         )
     path = address.path.format_map(
         {name: quote(str(getattr(operation, name)), safe="") for name in address.path_fields}
@@ -142,10 +154,17 @@ def _result(
 
 def transport_error(error: Exception, host: str, *, sent: bool) -> CreditError:
     """Return what a failure of the connection means: once sent, a request may have been carried out."""
-    reason = type(error).__name__
+    reason = reason_of(error)
     if sent:
         return OutcomeUnknownError(f"The connection to {host} was lost before it answered ({reason}).")
     return UnavailableError(f"{host} cannot be reached ({reason}).")
+
+
+def explained(error: NotAuthenticatedError, credential: Credential) -> NotAuthenticatedError:
+    """Return the error saying where the credential came from, or how to give one."""
+    if isinstance(error, TokenExpiredError):
+        return error
+    return type(error)(f"{error.detail} {credential.advice}", request_id=error.request_id)
 
 
 def too_large(host: str) -> CreditError:

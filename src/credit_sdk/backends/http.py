@@ -11,17 +11,20 @@ import httpx
 
 from credit_sdk._resources import PerLoop, PerProcess
 from credit_sdk.backends._deadlines import bound_connections, ending_within, seconds_left
+from credit_sdk.backends._outcomes import outcome_error
 from credit_sdk.backends._wire_format import (
     LARGEST_RESPONSE_BYTES,
     Credential,
     Request,
     decode,
     encode,
+    explained,
     server_url,
     too_large,
     too_slow,
     transport_error,
 )
+from credit_sdk.errors import NotAuthenticatedError, OutcomeUnknownError
 from credit_sdk.operations import Operation, ResultT_co
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
@@ -51,7 +54,7 @@ class HttpBackend:
         self._url = server_url(url)
         self._timeout = timeout
         self._host = httpx.URL(self._url).netloc.decode()
-        self._headers = _headers(credential)
+        self._credential = credential
         self._clients = (
             PerProcess(lambda: client, lambda _: None)
             if client is not None
@@ -61,7 +64,7 @@ class HttpBackend:
     def as_caller(self, session_token: str) -> "HttpBackend":
         """Return the same connections with a user's session."""
         view = object.__new__(HttpBackend)
-        view.__dict__.update(self.__dict__, _headers=_headers(Credential(session_token=session_token)))
+        view.__dict__.update(self.__dict__, _credential=Credential(session_token=session_token))
         return view
 
     def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
@@ -70,11 +73,16 @@ class HttpBackend:
         try:
             with ending_within(_longest(self._timeout)):
                 response, content = self._send(request)
+            return decode(operation, response.status_code, response.headers, content, self._host)
         except TimeoutError:
-            raise too_slow(self._host) from None
+            raise outcome_error(too_slow(self._host), operation) from None
         except httpx.HTTPError as error:
-            raise transport_error(error, self._host, sent=not isinstance(error, _NOT_SENT)) from None
-        return decode(operation, response.status_code, response.headers, content, self._host)
+            lost = transport_error(error, self._host, sent=not isinstance(error, _NOT_SENT))
+            raise outcome_error(lost, operation) from None
+        except OutcomeUnknownError as error:
+            raise outcome_error(error, operation) from None
+        except NotAuthenticatedError as error:
+            raise explained(error, self._credential) from None
 
     def close(self) -> None:
         """Close the connections, unless the client is the application's own."""
@@ -86,7 +94,7 @@ class HttpBackend:
             request.method,
             request.url,
             content=request.content,
-            headers=self._headers,
+            headers=_headers(self._credential),
             follow_redirects=False,
         ) as response:
             body = Body(self._host)
@@ -110,7 +118,7 @@ class AsyncHttpBackend:
         self._url = server_url(url)
         self._timeout = timeout
         self._host = httpx.URL(self._url).netloc.decode()
-        self._headers = _headers(credential)
+        self._credential = credential
         self._clients = (
             PerLoop(lambda: client, _leave_open)
             if client is not None
@@ -120,7 +128,7 @@ class AsyncHttpBackend:
     def as_caller(self, session_token: str) -> "AsyncHttpBackend":
         """Return the same connections with a user's session."""
         view = object.__new__(AsyncHttpBackend)
-        view.__dict__.update(self.__dict__, _headers=_headers(Credential(session_token=session_token)))
+        view.__dict__.update(self.__dict__, _credential=Credential(session_token=session_token))
         return view
 
     async def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
@@ -129,11 +137,16 @@ class AsyncHttpBackend:
         try:
             async with asyncio.timeout(_longest(self._timeout)):
                 response, content = await self._send(request)
+            return decode(operation, response.status_code, response.headers, content, self._host)
         except TimeoutError:
-            raise too_slow(self._host) from None
+            raise outcome_error(too_slow(self._host), operation) from None
         except httpx.HTTPError as error:
-            raise transport_error(error, self._host, sent=not isinstance(error, _NOT_SENT)) from None
-        return decode(operation, response.status_code, response.headers, content, self._host)
+            lost = transport_error(error, self._host, sent=not isinstance(error, _NOT_SENT))
+            raise outcome_error(lost, operation) from None
+        except OutcomeUnknownError as error:
+            raise outcome_error(error, operation) from None
+        except NotAuthenticatedError as error:
+            raise explained(error, self._credential) from None
 
     async def close(self) -> None:
         """Close the running loop's connections, unless the client is the application's own."""
@@ -145,7 +158,7 @@ class AsyncHttpBackend:
             request.method,
             request.url,
             content=request.content,
-            headers=self._headers,
+            headers=_headers(self._credential),
             follow_redirects=False,
         ) as response:
             body = Body(self._host)

@@ -22,6 +22,7 @@ from credit_sdk.amounts import MILLICREDITS_PER_CREDIT
 from credit_sdk.backends._books import Books
 from credit_sdk.backends._dialogues import hold_dialogue, hold_dialogue_async
 from credit_sdk.backends._joined import AsyncConnection, AsyncJoinedBackend, Connection, JoinedBackend
+from credit_sdk.backends._outcomes import outcome_error
 from credit_sdk.backends._postgres_errors import connection_error
 from credit_sdk.backends._statements import Actor
 from credit_sdk.errors import ConfigurationError, OutcomeUnknownError
@@ -147,7 +148,8 @@ class AsyncSqlBackend:
             async with asyncio.timeout(self._longest), self._connection() as connection:
                 return await hold_dialogue_async(connection, self._books.carrying_out(operation))
         except TimeoutError:
-            raise OutcomeUnknownError(f"PostgreSQL at {self._books.host} did not answer in time.") from None
+            late = OutcomeUnknownError(f"PostgreSQL at {self._books.host} did not answer in time.")
+            raise outcome_error(late, operation) from None
 
     def within(self, connection: AsyncConnection) -> AsyncJoinedBackend:
         """Return a backend whose operations are part of the caller's own transaction."""

@@ -25,6 +25,7 @@ LONGEST_HOLD_SECONDS = 86_400
 DEFAULT_HOLD_SECONDS = 900
 LARGEST_BATCH = 1_000
 LARGEST_PAGE = 500
+QUESTION_WORDS = ("Check", "Get", "List", "Verify")
 
 ResultT_co = TypeVar("ResultT_co", bound=BaseModel, covariant=True)
 OperationT = TypeVar("OperationT", bound="Operation[Any]")
@@ -122,11 +123,14 @@ class Operation(BaseModel, Generic[ResultT_co]):
     result: ClassVar[type[BaseModel]]
     idempotency: ClassVar[str | None] = None
     """The field that carries the request id of an operation that changes something."""
+    is_question: ClassVar[bool] = False
+    """Whether it changes nothing; its name says so, as it says the name of the stored function."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Take the result type from the base: `class Deduct(Operation[Receipt])`."""
         super().__pydantic_init_subclass__(**kwargs)
+        cls.is_question = cls.__name__.startswith(QUESTION_WORDS)
         for base in cls.__mro__[1:]:
             arguments = getattr(base, "__pydantic_generic_metadata__", {}).get("args")
             if arguments:
