@@ -15,6 +15,7 @@ from credit_sdk.account import Account
 from credit_sdk.amounts import Amount
 from credit_sdk.backends._wire_format import Credential
 from credit_sdk.billable import CostOfResult, FunctionT, wrap
+from credit_sdk.errors import ConfigurationError
 from credit_sdk.operations import DEFAULT_HOLD_SECONDS
 from credit_sdk.prices import PriceList
 
@@ -59,6 +60,7 @@ class Billing:
             http_client=http_client,
             async_http_client=async_http_client,
         )
+        self._is_user = session_token is not None or bearer_token is not None
         self._till = Till(
             connections=connect(url, credential, options),
             prices=PriceList() if prices is None else PriceList(prices),
@@ -108,6 +110,10 @@ class Billing:
         that is closed early takes nothing. `reserve=False` checks before and deducts after instead of
         holding.
         """
+        if not isinstance(service_type, str):
+            raise ConfigurationError(
+                "billable needs to know the service: write @billing.billable('company_enrichment', cost=50)."
+            )
         tariff = Tariff(service_type, cost, service_name, ttl_seconds, reserve)
 
         def decorate(function: FunctionT) -> FunctionT:

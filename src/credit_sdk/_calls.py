@@ -7,8 +7,8 @@ from typing import Any
 from credit_sdk import context
 from credit_sdk._arguments import Reader, argument_reader, named_call
 from credit_sdk._till import ChargeRequest, Till
-from credit_sdk.account import Account
-from credit_sdk.amounts import SMALLEST_AMOUNT, Amount, parse_price
+from credit_sdk.account import Account, require_account
+from credit_sdk.amounts import SMALLEST_AMOUNT, Amount, parse_credits
 from credit_sdk.billable import CostOfResult
 from credit_sdk.charge import AsyncOpenCharge, OpenCharge
 from credit_sdk.errors import ConfigurationError
@@ -38,8 +38,11 @@ class Readers:
     def of(cls, function: Callable[..., Any], **rules: Any) -> "Readers":
         """Return the readers for the decorator's arguments: constants, or functions of named arguments."""
         readers = {purpose: _reader(function, rule, f"{purpose}=") for purpose, rule in rules.items()}
-        if rules["account"] is None:
+        payer = rules["account"]
+        if payer is None:
             readers["account"] = argument_reader(function, "account") or _nothing
+        elif not callable(payer):
+            require_account(payer, "account=")
         return cls(**readers)
 
 
@@ -54,8 +57,10 @@ class CallCharges:
     def check(self) -> None:
         """Refuse at decoration time what could not work at call time."""
         tariff, prices = self.tariff, self.till.prices
-        if not callable(tariff.cost):
-            parse_price(prices[tariff.service_type] if tariff.cost is None else tariff.cost, argument="cost")
+        if tariff.cost is None:
+            prices[tariff.service_type]
+        elif not callable(tariff.cost):
+            parse_credits(tariff.cost, argument="cost")
         elif tariff.reserve and self.reads.estimate is _nothing and tariff.service_type not in prices:
             raise ConfigurationError(
                 f"The cost of {tariff.service_type!r} is only known afterwards: give estimate=, "
@@ -94,13 +99,13 @@ class CallCharges:
 
     def _payer(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Account:
         account = self.reads.account(args, kwargs) or context.acting_account()
-        if not isinstance(account, Account):
+        if account is None:
             raise ConfigurationError(
                 f"It is not known who pays for this call of {self.tariff.service_type!r}: "
                 "pass an Account as the argument account, give account= to the decorator, "
                 "or call it within billing.acting_as(account)."
             )
-        return account
+        return require_account(account)
 
 
 def _reader(function: Callable[..., Any], rule: Any, purpose: str) -> Reader:

@@ -8,17 +8,28 @@ from uuid import UUID
 from pydantic import SecretStr
 
 from credit_sdk.account import Account
+from credit_sdk.errors import ConfigurationError
 from credit_sdk.models import Hold, Receipt
 from credit_sdk.operations import GetUserBilling, GetUserCredits, parse
 
 
-def who_is_asking(user_id: str | None, session_token: str | None) -> GetUserBilling | GetUserCredits:
-    """Return the question after a user, or after whoever a session or the service's credential stands for."""
+def who_is_asking(
+    user_id: str | None, session_token: str | None, *, service_is_user: bool
+) -> GetUserBilling | GetUserCredits:
+    """Return the question after a user, or after whoever a session or the service's credential stands for.
+
+    Raises `ConfigurationError` when there is neither.
+    """
     if user_id is not None:
         return parse(GetUserCredits, {"user_id": user_id})
     if session_token is not None:
         return GetUserBilling(session_digest=sha256(session_token.encode()).hexdigest())
-    return GetUserBilling()
+    if service_is_user:
+        return GetUserBilling()
+    raise ConfigurationError(
+        "It is not known whose account is meant: give user_id or session_token=. (Without them it is that "
+        "of the session_token= or bearer_token= of the service, which has none.)"
+    )
 
 
 def with_session(account: Account, session_token: str | None) -> Account:

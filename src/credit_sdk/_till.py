@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from credit_sdk._connect import Connections
 from credit_sdk._flows import ChargePlan, Flow, HoldSupport, Retries, charging, deducting_afterwards
 from credit_sdk._runners import AsyncBackend, Backend
-from credit_sdk.account import Account
+from credit_sdk.account import Account, require_account
 from credit_sdk.amounts import Amount, parse_price
 from credit_sdk.charge import AsyncOpenCharge, OpenCharge
 from credit_sdk.errors import ConfigurationError
@@ -110,9 +110,10 @@ class Till:
 
 def paying_organization(account: Account) -> str:
     """Return the organisation that pays; raise `ConfigurationError` for an account without one."""
-    if account.org_id is None:
+    org_id = require_account(account).org_id
+    if org_id is None:
         raise ConfigurationError(
-            f"The account of user {account.user_id} names no organisation; "
-            "give org_id=, or look it up with billing.account(...)."
+            f"No organisation pays for user {account.user_id}: they are in none, or the account names none; "
+            "Account(org_id=..., user_id=...) does."
         )
-    return account.org_id
+    return org_id

@@ -1,8 +1,10 @@
 """Who pays: an organisation member, or a user."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from credit_sdk.errors import NotAMemberError
+from credit_sdk.errors import ConfigurationError, NotAMemberError
 from credit_sdk.models import OrganizationCredits
 from credit_sdk.operations import OrgId, UserId
 
@@ -33,3 +35,13 @@ class Account(BaseModel):
         if all(each.org_id != org_id for each in self.organizations):
             raise NotAMemberError(f"User {self.user_id} is not a member of organisation {org_id}.")
         return self.model_copy(update={"org_id": org_id})
+
+
+def require_account(account: Any, argument: str = "account") -> Account:
+    """Return the account; raise `ConfigurationError` for anything else, such as a user's id."""
+    if not isinstance(account, Account):
+        raise ConfigurationError(
+            f"{argument} must be an Account, not {type(account).__name__}: look it up with "
+            "billing.account(user_id), or make it as Account(org_id=..., user_id=...)."
+        )
+    return account

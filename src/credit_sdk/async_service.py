@@ -25,7 +25,7 @@ class AsyncCreditDeductionService(Billing):
     """Charges organisation members for what succeeds. Amounts are credits; see `Billing` for the arguments.
 
     Every method may raise `UnavailableError` when the books cannot be reached after all retries,
-    `OutcomeUnknownError` when it is also unknown what became of the request, `NotAuthenticatedError`
+    `OutcomeUnknownError` when it is also unknown what became of a change, `NotAuthenticatedError`
     and `PermissionDeniedError` over HTTP, and `ValidationFailedError` before anything is sent.
     """
 
@@ -35,12 +35,13 @@ class AsyncCreditDeductionService(Billing):
         """Look up who pays for a user, or for whoever a session belongs to.
 
         The organisation is `org_id` (`NotAMemberError` if the user is not in it), else the default one,
-        else the one joined first. Without arguments: whoever the service's own credential belongs to.
+        else the one joined first. Without arguments: whoever the service's own session or bearer token
+        belongs to. Raises `NotFoundError` for a user whom the ledger does not know.
         """
         backend = self._till.connections.async_backend
         if session_token is not None:
             backend = backend.as_caller(session_token)
-        question = who_is_asking(user_id, session_token)
+        question = who_is_asking(user_id, session_token, service_is_user=self._is_user)
         account = await run_async(selecting_account(question, org_id, self._till.retries), backend)
         return with_session(account, session_token)
 

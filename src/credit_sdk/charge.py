@@ -21,6 +21,7 @@ class Terms:
         self._flow: Flow[Receipt | None] | None = flow
         self._receipt: Receipt | None = None
         self._cost_was_set = False
+        self._has_ended = False
 
     @property
     def credits(self) -> Decimal:
@@ -51,7 +52,11 @@ class Terms:
     def receipt(self) -> Receipt:
         """What was taken; raises `ConfigurationError` when nothing was."""
         if self._receipt is None:
-            raise ConfigurationError("Nothing was taken (yet): there is no receipt.")
+            raise ConfigurationError(
+                "There is no receipt: the operation failed or cost nothing, so nothing was taken."
+                if self._has_ended
+                else "There is no receipt: the charge is not complete."
+            )
         return self._receipt
 
     @property
@@ -93,6 +98,7 @@ class OpenCharge(Terms):
     ) -> None:
         """Take the credits, or give them back if the block ended in an exception."""
         self._receipt = cast("Receipt | None", self._run.resume(Failed(error) if error is not None else None))
+        self._has_ended = True
 
 
 class AsyncOpenCharge(Terms):
@@ -114,6 +120,7 @@ class AsyncOpenCharge(Terms):
         """Take the credits, or give them back if the block ended in an exception."""
         try:
             await self._run.resume(Failed(error) if error is not None else None)
+            self._has_ended = True
         finally:
             # Also when the caller was cancelled while the capture was under way.
             self._receipt = self._run.result

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from credit_sdk.account import Account
+from credit_sdk.account import Account, require_account
 from credit_sdk.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def acting_as(account: Account) -> Iterator[Account]:
 
     The block's tasks and `asyncio.to_thread` calls inherit it; threads started by hand do not.
     """
-    token = _account.set(account)
+    token = _account.set(require_account(account))
     try:
         yield account
     finally:

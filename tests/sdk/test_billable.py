@@ -66,10 +66,22 @@ def test_the_cost_may_come_from_the_result(
     assert taken() == [35]
 
 
-def test_what_costs_nothing_runs_and_takes_nothing(
+def test_what_turns_out_to_cost_nothing_takes_nothing(
     billing: CreditDeductionService, ada: Account, taken: Taken
 ) -> None:
-    @billing.billable("free", cost=0)
+    @billing.billable("cached", cost=lambda answer: 0 if answer == "cached" else 5, estimate=5)
+    def look(account: Account) -> str:
+        assert current_charge().hold is not None
+        return "cached"
+
+    assert look(ada) == "cached"
+    assert taken() == []
+
+
+def test_a_price_of_nothing_in_the_price_list_is_free(
+    ledger: MemoryLedger, ada: Account, taken: Taken
+) -> None:
+    @CreditDeductionService(ledger, prices={"look": 0}).billable("look")
     def look(account: Account) -> str:
         return "looked"
 
@@ -441,8 +453,9 @@ def test_a_call_without_a_payer_says_how_to_name_one(billing: CreditDeductionSer
     [
         ({"service_type": "property_search"}, ConfigurationError, "No price is set for 'property_search'"),
         ({"service_type": "x", "cost": len}, ConfigurationError, "give estimate="),
-        ({"service_type": "x", "cost": 0.0005}, InvalidAmountError, "at most 3 decimals"),
-        ({"service_type": "x", "cost": -1}, InvalidAmountError, "cannot be negative"),
+        ({"service_type": "x", "cost": 0.0005}, InvalidAmountError, "cost must have at most 3 decimals"),
+        ({"service_type": "x", "cost": 0}, InvalidAmountError, "cost must be more than zero, not 0"),
+        ({"service_type": "x", "cost": -1}, InvalidAmountError, "cost must be more than zero, not -1"),
         (
             {"service_type": "x", "cost": 1, "request_id": lambda jobid: jobid},
             ConfigurationError,
@@ -458,6 +471,16 @@ def test_what_cannot_work_is_refused_where_the_function_is_decorated(
 
     with pytest.raises(error, match=message):
         billing.billable(**arguments)(export)
+
+
+def test_a_decorator_without_its_parentheses_says_how_it_is_written(billing: CreditDeductionService) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"write @billing\.billable\('company_enrichment', cost=50\)"
+    ):
+
+        @billing.billable  # type: ignore[arg-type]  # wrong on purpose
+        def look_up(account: Account) -> None:
+            """Look somebody up."""
 
 
 def test_a_decorated_function_keeps_its_name_and_kind(billing: CreditDeductionService) -> None:

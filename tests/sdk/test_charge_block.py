@@ -40,7 +40,27 @@ def test_an_exception_takes_nothing(billing: CreditDeductionService, ada: Accoun
         raise KeyError
     assert taken() == []
     assert not charge.is_charged
-    with pytest.raises(ConfigurationError, match="no receipt"):
+    with pytest.raises(ConfigurationError, match="no receipt: the operation failed or cost nothing"):
+        _ = charge.receipt
+
+
+def test_there_is_no_receipt_while_the_operation_runs(billing: CreditDeductionService, ada: Account) -> None:
+    with (
+        billing.charge(ada, 50, service_type="contact_lookup") as charge,
+        pytest.raises(ConfigurationError, match="no receipt: the charge is not complete"),
+    ):
+        _ = charge.receipt
+    assert charge.receipt.credits_used == 50
+
+
+async def test_an_awaiting_charge_says_why_it_has_no_receipt(
+    async_billing: AsyncCreditDeductionService, ada: Account
+) -> None:
+    async with async_billing.charge(ada, 50, service_type="contact_lookup") as charge:
+        with pytest.raises(ConfigurationError, match="not complete"):
+            _ = charge.receipt
+        charge.credits = Decimal(0)
+    with pytest.raises(ConfigurationError, match="cost nothing"):
         _ = charge.receipt
 
 
@@ -202,7 +222,7 @@ def test_a_wrong_argument_is_named(
 
 
 def test_an_account_without_an_organisation_is_refused(billing: CreditDeductionService) -> None:
-    with pytest.raises(ConfigurationError, match="names no organisation"):
+    with pytest.raises(ConfigurationError, match="No organisation pays for user ada"):
         billing.charge(Account(user_id="ada"), 5, service_type="x")
 
 

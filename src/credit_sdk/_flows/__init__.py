@@ -7,7 +7,7 @@ blocking, one awaiting; tests step flows by hand and fail any step they like.
 
 from credit_sdk._flows.charging import ChargePlan, HoldSupport, charging, deducting_afterwards
 from credit_sdk._flows.retrying import Retries, retrying
-from credit_sdk._flows.selecting import selecting_account
+from credit_sdk._flows.selecting import require_known, selecting_account
 from credit_sdk._flows.steps import Failed, Flow, Perform, Sleep
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Sleep",
     "charging",
     "deducting_afterwards",
+    "require_known",
     "retrying",
     "selecting_account",
 ]

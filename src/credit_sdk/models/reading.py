@@ -33,6 +33,11 @@ class UserCredits(Result):
     user_email: str | None = None
     organizations: tuple[OrganizationCredits, ...]
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the ledger knows the user: as a member of an organisation, or by themselves."""
+        return bool(self.organizations) or self.user_email is not None
+
 
 class UserBilling(UserCredits):
     """The user's own billing screen."""
