@@ -103,7 +103,9 @@ def address_from_environment(environment: Mapping[str, str]) -> str:
     for name in URL_VARIABLES:
         if environment.get(name):
             return environment[name]
-    raise ConfigurationError(f"No address is given, and none of {', '.join(URL_VARIABLES)} is set.")
+    raise ConfigurationError(
+        f"It is not said where the books are: give url (--url), or set one of {', '.join(URL_VARIABLES)}."
+    )
 
 
 def key_from_environment(environment: Mapping[str, str]) -> str | None:

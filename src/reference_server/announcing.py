@@ -26,6 +26,8 @@ def announce(address: tuple[Any, ...], report: dict[str, Any], ready_file: Path 
     if ready_file:
         _write_privately(ready_file, json.dumps(report, indent=2) + "\n")
     print(f"Credits are served at {report['base_url']} (stop with Ctrl+C).", flush=True)  # noqa: T201
+    if "credentials" in report and not ready_file:
+        print("--ready-file FILE writes the demonstration's credentials to a file.", flush=True)  # noqa: T201
 
 
 def _reachable(address: tuple[Any, ...]) -> tuple[str, int]:

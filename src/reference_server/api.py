@@ -15,7 +15,6 @@ from starlette.types import Receive, Scope, Send
 from credit_sdk.errors import (
     CreditError,
     NotAuthenticatedError,
-    NotFoundError,
     PermissionDeniedError,
 )
 from credit_sdk.models import ChargePage
@@ -34,7 +33,7 @@ from reference_server.encoding import (
 )
 from reference_server.limits import SAFE_METHODS, Limiter, client_address
 from reference_server.origins import is_forged
-from reference_server.problems import WrongMethodError
+from reference_server.problems import NoSuchAddressError, WrongMethodError
 from reference_server.routes import Route, find
 from reference_server.settings import Settings
 
@@ -71,7 +70,7 @@ class Api:
         route = resource.route(request.method) if resource else None
         headers.update(await self.limiter.spend(caller, request.method, route))
         if not resource:
-            raise NotFoundError("There is no such address.")
+            raise NoSuchAddressError(request.scope["raw_path"])
         if not route:
             raise WrongMethodError(resource.methods)
         return await self._serve(request, route, path, caller, headers)

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from credit_sdk.backends.sql import AsyncSqlBackend
-from credit_sdk.errors import CreditError, NotFoundError
+from credit_sdk.errors import CreditError
 from reference_server.access import Ledger
 from reference_server.api import Api
 from reference_server.auth import Authenticator
@@ -28,7 +28,7 @@ from reference_server.oidc.access import ProviderTokens
 from reference_server.oidc.provider import Provider
 from reference_server.oidc.routes import LogIns
 from reference_server.origins import CrossOrigin
-from reference_server.problems import InternalError, WrongMethodError
+from reference_server.problems import InternalError, NoSuchAddressError, WrongMethodError
 from reference_server.reference import docs, openapi_json
 from reference_server.refusals import ExplainingLedger
 from reference_server.settings import Settings
@@ -134,12 +134,12 @@ async def _refuse(request: Request, error: Exception) -> Response:
     """Answer for addresses outside of /api, which Starlette looks up."""
     headers = error.headers if isinstance(error, HTTPException) and error.headers else {}
     allowed = headers.get("Allow")
-    problem = WrongMethodError(tuple(sorted(allowed.split(", ")))) if allowed else _unknown()
+    problem = (
+        WrongMethodError(tuple(sorted(allowed.split(", "))))
+        if allowed
+        else NoSuchAddressError(request.scope["raw_path"])
+    )
     return problem_response(problem, request.state.request_id)
-
-
-def _unknown() -> CreditError:
-    return NotFoundError("There is no such address.")
 
 
 async def _explain(request: Request, error: Exception) -> Response:

@@ -11,10 +11,14 @@ from uuid import uuid4
 
 import typer
 
-from credit_sdk.errors import ConfigurationError
+from credit_sdk.errors import ConfigurationError, NotFoundError
 
+LONGEST_SESSION_SECONDS = 366 * 86_400
 DatabaseUrl = Annotated[
-    str | None, typer.Option("--database-url", help="A postgresql:// URL; else DATABASE_URL.")
+    str | None,
+    typer.Option(
+        "--database-url", "--url", help="A postgresql:// URL; else DATABASE_URL.", show_default=False
+    ),
 ]
 
 
@@ -33,13 +37,20 @@ def serve(
     *,
     database_url: Annotated[
         str | None,
-        typer.Option(help="A postgresql:// URL; else DATABASE_URL, else an embedded PostgreSQL."),
+        typer.Option(
+            "--database-url",
+            "--url",
+            help="A postgresql:// URL; else DATABASE_URL, else an embedded PostgreSQL.",
+            show_default=False,
+        ),
     ] = None,
     data_directory: Annotated[
         Path, typer.Option(help="Where the embedded PostgreSQL keeps its data.", envvar="CREDITS_DATA_DIR")
     ] = Path(".data/credits"),
     host: Annotated[str | None, typer.Option(help="Where to listen; 127.0.0.1 by default.")] = None,
-    port: Annotated[int | None, typer.Option(help="0 takes any free one; 8080 by default.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="0 takes any free one; 8080 by default.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="How many processes.")] = 1,
     demo: Annotated[bool, typer.Option("--demo", help="Load the demonstration data.")] = False,
     allow_superuser: Annotated[
@@ -50,11 +61,12 @@ def serve(
     ] = None,
 ) -> None:
     """Run the server: migrate, listen, and stop cleanly at SIGTERM or Ctrl+C."""
-    with _one_line_errors():
+    url = _given_url(database_url)
+    with _one_line_errors(url):
         from reference_server import serving  # noqa: PLC0415 - the other commands need no server
 
         given = {
-            "database_url": database_url,
+            "database_url": url,
             "host": host,
             "port": port,
             "allow_superuser": allow_superuser or None,
@@ -68,10 +80,11 @@ def migrate_database(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be applied.")] = False,
 ) -> None:
     """Bring a database to this version's schema."""
-    with _one_line_errors():
+    url = _database_url(database_url)
+    with _one_line_errors(url):
         from reference_server.migrate import migrate  # noqa: PLC0415
 
-        report = migrate(_database_url(database_url), dry_run=dry_run)
+        report = migrate(url, dry_run=dry_run)
     done = [*report.applied, *(["functions and views"] if report.repeatable_applied else [])]
     verb = "Would apply" if dry_run else "Applied"
     typer.echo(
@@ -87,11 +100,12 @@ def run_due(
 
     The server does the same in the background. Safe to run late, twice and beside it.
     """
-    with _one_line_errors():
+    url = _database_url(database_url)
+    with _one_line_errors(url):
         from credit_sdk.backends.sql import SqlBackend  # noqa: PLC0415
         from reference_server.sweeping import do_all_due  # noqa: PLC0415
 
-        backend = SqlBackend(_database_url(database_url), pool_size=1)
+        backend = SqlBackend(url, pool_size=1)
         try:
             done = do_all_due(backend.execute)
         finally:
@@ -107,16 +121,25 @@ def _sentence(done: dict[str, int]) -> str:
 def create_session(
     user: Annotated[str, typer.Option(help="The user's id.")],
     system_admin: Annotated[bool, typer.Option("--system-admin", help="May do everything.")] = False,
-    ttl: Annotated[int, typer.Option(min=1, help="Seconds until it expires.")] = 86_400,
+    ttl: Annotated[
+        int, typer.Option(min=1, max=LONGEST_SESSION_SECONDS, help="Seconds until it expires.")
+    ] = 86_400,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Open a session and print its token, once."""
-    with _one_line_errors():
+    """Open a session and print its token, once.
+
+    The user must be known: a member of an organisation, or in the table of users. A system administrator
+    need not be: somebody has to begin.
+    """
+    url = _database_url(database_url)
+    with _one_line_errors(url):
         import psycopg  # noqa: PLC0415
 
-        from reference_server.credentials import open_session  # noqa: PLC0415
+        from reference_server.credentials import is_known, open_session  # noqa: PLC0415
 
-        with psycopg.connect(_database_url(database_url)) as connection:
+        with psycopg.connect(url) as connection:
+            if not system_admin and not is_known(connection, user):
+                raise NotFoundError(f"The ledger knows no user {user!r}: no organisation has such a member.")
             lifetime = timedelta(seconds=ttl)
             token = open_session(connection, user, is_system_admin=system_admin, ttl=lifetime)
     typer.echo(token)
@@ -126,7 +149,9 @@ def create_key(
     name: Annotated[str, typer.Option(help="What the key is for.")],
     scope: Annotated[list[str], typer.Option(help="What it may do; give it several times for more.")],
     org: Annotated[str | None, typer.Option(help="The only organisation; else all.")] = None,
-    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="A limit; else none.")] = None,
+    requests_per_minute: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000, help="A limit; else none.")
+    ] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Create an API key and print it, once. Its id, by which it can have caps, goes to standard error."""
@@ -135,12 +160,13 @@ def create_key(
     unknown = set(scope).difference(SCOPES)
     if unknown:
         raise typer.BadParameter(f"{min(unknown)!r} is not one of {', '.join(SCOPES)}.", param_hint="--scope")
-    with _one_line_errors():
+    url = _database_url(database_url)
+    with _one_line_errors(url):
         import psycopg  # noqa: PLC0415
 
         from reference_server.credentials import create_api_key  # noqa: PLC0415
 
-        with psycopg.connect(_database_url(database_url)) as connection:
+        with psycopg.connect(url) as connection:
             key_id = uuid4()
             limits: dict[str, Any] = {"org_id": org, "requests_per_minute": requests_per_minute}
             key = create_api_key(connection, name, scope, key_id=key_id, **limits)
@@ -148,27 +174,45 @@ def create_key(
     typer.echo(key)
 
 
-def _database_url(given: str | None) -> str:
-    url = given or os.environ.get("DATABASE_URL")
-    if not url:
+def _given_url(option: str | None) -> str | None:
+    """Return the checked URL of the option, else of the environment; an empty option is a mistake."""
+    _require_extra()
+    from reference_server.database_urls import libpq_url  # noqa: PLC0415
+
+    url = os.environ.get("DATABASE_URL") or None if option is None else option
+    return None if url is None else libpq_url(url)
+
+
+def _database_url(option: str | None) -> str:
+    url = _given_url(option)
+    if url is None:
         raise ConfigurationError("Give --database-url, or DATABASE_URL.")
     return url
 
 
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Turn what may go wrong outside of this program into one line on standard error."""
+def _require_extra() -> None:
     try:
-        import psycopg  # noqa: PLC0415
+        import psycopg  # noqa: F401, PLC0415
 
-        from reference_server.embedded import EmbeddedPostgresError  # noqa: PLC0415
-        from reference_server.migrate import MigrationError  # noqa: PLC0415
+        from reference_server import embedded  # noqa: F401, PLC0415
     except ImportError as error:
         raise ConfigurationError(
             f"This command needs an extra: pip install 'credit-sdk[server]' ({error})."
         ) from None
 
+
+@contextmanager
+def _one_line_errors(url: str | None) -> Iterator[None]:
+    """Turn what may go wrong outside of this program into one line; PostgreSQL's own words stay there."""
+    import psycopg  # noqa: PLC0415
+
+    from reference_server.database_urls import database_error  # noqa: PLC0415
+    from reference_server.embedded import EmbeddedPostgresError  # noqa: PLC0415
+    from reference_server.migrate import MigrationError  # noqa: PLC0415
+
     try:
         yield
-    except (EmbeddedPostgresError, MigrationError, OSError, psycopg.Error) as error:
+    except psycopg.Error as error:
+        raise database_error(error, url) from None
+    except (EmbeddedPostgresError, MigrationError, OSError) as error:
         raise ConfigurationError(str(error).strip().partition("\n")[0]) from None

@@ -13,6 +13,8 @@ from uuid import UUID, uuid4
 
 import psycopg
 
+from credit_sdk.errors import NotFoundError
+
 SESSION_PREFIX = "cst_"
 KEY_PREFIX = "csk_"
 SESSION_TTL = timedelta(hours=24)
@@ -47,12 +49,29 @@ def create_api_key(
     requests_per_minute: int | None = None,
     key_id: UUID | None = None,
 ) -> str:
-    """Create an API key, for one organisation or for all, and return it; replace the key of that id."""
+    """Create an API key, for one organisation or for all, and return it; replace the key of that id.
+
+    Raises `NotFoundError` for an organisation that does not exist.
+    """
     key = KEY_PREFIX + secrets.token_urlsafe(32)
-    connection.execute(
-        "INSERT INTO api_keys (id, key_digest, name, scopes, org_id, requests_per_minute)"
-        " VALUES (%s, %s, %s, %s, %s, %s)"
-        " ON CONFLICT (id) DO UPDATE SET key_digest = excluded.key_digest, revoked_at = NULL",
-        [key_id or uuid4(), digest(key), name, list(scopes), org_id, requests_per_minute],
-    )
+    try:
+        connection.execute(
+            "INSERT INTO api_keys (id, key_digest, name, scopes, org_id, requests_per_minute)"
+            " VALUES (%s, %s, %s, %s, %s, %s)"
+            " ON CONFLICT (id) DO UPDATE SET key_digest = excluded.key_digest, revoked_at = NULL",
+            [key_id or uuid4(), digest(key), name, list(scopes), org_id, requests_per_minute],
+        )
+    except psycopg.errors.ForeignKeyViolation:
+        raise NotFoundError(f"There is no organisation {org_id!r}.") from None
     return key
+
+
+def is_known(connection: Connection, user_id: str) -> bool:
+    """Whether somebody has that id: in the table of users, or as a member of an organisation."""
+    found = connection.execute(
+        "SELECT FROM users WHERE subject = %(id)s"
+        " UNION ALL SELECT FROM organization_members WHERE user_id = %(id)s"
+        " UNION ALL SELECT FROM user_credit_allocations WHERE user_id = %(id)s LIMIT 1",
+        {"id": user_id},
+    )
+    return found.fetchone() is not None

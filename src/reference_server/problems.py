@@ -10,12 +10,27 @@ from credit_sdk.errors import (
     CreditError,
     MalformedRequestError,
     MethodNotAllowedError,
+    NotFoundError,
     RateLimitedError,
     UnavailableError,
 )
+from credit_sdk.redaction import redact_text
+
+LONGEST_PATH_SHOWN = 200
 
 # The rest of a body that is refused half-way is not waited for.
 _CLOSE: Mapping[str, str] = {"Connection": "close"}
+
+
+class NoSuchAddressError(NotFoundError):
+    """There is no such address."""
+
+    def __init__(self, raw_path: bytes) -> None:
+        # Still percent-encoded; what is not ASCII all the same is replaced, as are secrets.
+        path = redact_text(raw_path.decode("ascii", "replace"))
+        shown = "".join(sign if " " <= sign <= "~" else "?" for sign in path[: LONGEST_PATH_SHOWN + 1])
+        more = "..." if len(shown) > LONGEST_PATH_SHOWN else ""
+        super().__init__(f"There is no address {shown[:LONGEST_PATH_SHOWN]}{more} here.")
 
 
 class WrongMethodError(MethodNotAllowedError):

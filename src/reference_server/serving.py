@@ -18,6 +18,8 @@ from psycopg.errors import InsufficientPrivilege
 from uvicorn import Config, Server
 from uvicorn.supervisors import Multiprocess
 
+from credit_sdk.backends._reasons import reason_of
+from credit_sdk.errors import ConfigurationError
 from reference_server.announcing import announce, base_url
 from reference_server.app import create_app
 from reference_server.demo import load_demo
@@ -52,16 +54,16 @@ def serve(serving: Serving) -> None:
     `EmbeddedPostgresError`, `OSError`, `psycopg.Error`.
     """
     if serving.ready_file:
-        serving.ready_file.parent.mkdir(parents=True, exist_ok=True)
-        serving.ready_file.unlink(missing_ok=True)
+        _make_room(serving.ready_file)
     _end_on_signals()
     with ExitStack() as stack:
         given = _given_database(serving)
-        url = given or _embedded_database(stack, serving.data_directory)
-        settings = Settings.of(**serving.settings | {"database_url": url})
+        # A wrong setting or a taken port is said before a cluster is made.
+        settings = Settings.of(**serving.settings | {"database_url": given or "postgresql:///"})
         listener = stack.enter_context(_listening(settings))
         if given and not (serving.demo or settings.allow_superuser):
             refuse_superuser(given)
+        url = given or _embedded_database(stack, serving.data_directory)
         _migrate(url)
         credentials = {"credentials": load_demo(url)} if serving.demo else {}
         address = base_url(listener.getsockname())
@@ -131,6 +133,15 @@ def server_config(settings: Settings, app: Any, **more: Any) -> Config:
     )
 
 
+def _make_room(ready_file: Path) -> None:
+    """Take an old ready file away, so that a new one means that this server answers."""
+    try:
+        ready_file.parent.mkdir(parents=True, exist_ok=True)
+        ready_file.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{ready_file} cannot be written ({reason_of(error)}).") from None
+
+
 def _end_on_signals() -> None:
     """Make SIGTERM and SIGINT unwind the process once; uvicorn passes on what it received itself."""
 
@@ -173,5 +184,13 @@ def _embedded_database(stack: ExitStack, data_directory: Path) -> str:
 @contextmanager
 def _listening(settings: Settings) -> Iterator[socket.socket]:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG) as listener:
+    address = (settings.host, settings.port)
+    try:
+        listener = socket.create_server(address, family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The server cannot listen on port {settings.port} of {settings.host} ({reason_of(error)}); "
+            "--host and --port choose another address."
+        ) from None
+    with listener:
         yield listener

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -24,7 +25,9 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 from sqlalchemy import make_url
 
+from credit_sdk._connect import API_KEY_VARIABLES, URL_VARIABLES
 from credit_sdk.backends.sql import SqlBackend
+from credit_sdk.cli import main
 from credit_sdk.operations import AddCredits, Allocate
 from reference_server.app import create_app
 from reference_server.credentials import create_api_key, open_session
@@ -300,3 +303,29 @@ def organization(make_organization: MakeOrganization) -> Organization:
 def shared_organization(make_organization: MakeOrganization) -> Organization:
     """An organisation for tests that change nothing that others look at."""
     return make_organization()
+
+
+class Command(Protocol):
+    """Runs the command line in this process; returns exit code, output and errors."""
+
+    def __call__(self, *arguments: str, **environment: str) -> tuple[int, str, str]: ...
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def run(*arguments: str, **changes: str) -> tuple[int, str, str]:
+        for name in (*URL_VARIABLES, *API_KEY_VARIABLES):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in changes.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["credits", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        written = capsys.readouterr()
+        return int(ended.value.code or 0), written.out, written.err
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

@@ -19,14 +19,13 @@ import httpx
 import psycopg
 import pytest
 
-from credit_sdk.cli import main
 from reference_server.credentials import digest
 from reference_server.demo import LOOPNET_1, LOOPNET_ORG, load_demo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.server.conftest import RedisServer, Running
+    from tests.server.conftest import Command, RedisServer, Running
 
 CREDITS = Path(sys.executable).with_name("credits")
 API = "/api/v1/org-billing"
@@ -102,31 +101,6 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     for process in processes:
         with process.popen as popen:
             popen.kill()
-
-
-class Command(Protocol):
-    """Runs the command line in this process; returns exit code, output and errors."""
-
-    def __call__(self, *arguments: str, **environment: str) -> tuple[int, str, str]: ...
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def run(*arguments: str, **changes: str) -> tuple[int, str, str]:
-        monkeypatch.delenv("DATABASE_URL", raising=False)
-        for name, value in changes.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "argv", ["credits", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        written = capsys.readouterr()
-        return int(ended.value.code or 0), written.out, written.err
-
-    yield run
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 def test_an_embedded_server_with_demonstration_data(serve: Serve, tmp_path: Path) -> None:

@@ -28,10 +28,11 @@ def reason_of(error: BaseException) -> str:
         return f"TLS: {(cause.reason or 'failed').replace('_', ' ').lower()}"
     if isinstance(cause, TimeoutError):
         return "no answer in time"
-    if isinstance(cause, socket.gaierror):
-        return str(cause.strerror).lower()
     if isinstance(cause, OSError) and cause.errno:
-        return os.strerror(cause.errno).lower()
+        # What the resolver says has a number of its own; elsewhere the text may hold an address.
+        is_resolver = isinstance(cause, socket.gaierror) or cause.errno < 0
+        text = str(cause.strerror).partition(" (")[0] if is_resolver else os.strerror(cause.errno)
+        return text.lower()
     return type(error).__name__
 
 

@@ -111,8 +111,8 @@ def encode(operation: Operation[Any], base_url: str) -> Request:
     address = ADDRESS_OF.get(type(operation))
     if address is None:
         raise ConfigurationError(
-            "No server does this, only the database itself: give its postgresql:// address. "
-            f"({(type(operation).__doc__ or '').partition('.')[0]}.)"
+            f"{(type(operation).__doc__ or '').partition('.')[0]}: that is done on the database itself, not "
+            "through a server; give the database's postgresql:// address."
         )
     path = address.path.format_map(
         {name: quote(str(getattr(operation, name)), safe="") for name in address.path_fields}

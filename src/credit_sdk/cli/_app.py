@@ -1,7 +1,8 @@
 """The command line: exit code 0 done, 1 refused or failed (one line says why), 2 wrong usage."""
 
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
+from typing import Annotated
 
 import typer
 
@@ -16,10 +17,10 @@ def application() -> typer.Typer:
     """Return the command line with the commands of every installed package."""
     app = typer.Typer(
         name="credits",
-        help="Prepaid credits: look at the books, check them, run the server.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
+    app.callback()(_start)
     _ledger.register(app)
     for entry_point in entry_points(group=COMMANDS):
         entry_point.load()(app)
@@ -33,3 +34,19 @@ def main() -> None:
     except CreditError as error:
         print(f"credits: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"credits {version('credit-sdk')}")
+        raise typer.Exit
+
+
+def _start(
+    *,
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Prepaid credits: look at the books, check them, run the server."""

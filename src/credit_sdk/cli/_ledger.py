@@ -7,11 +7,25 @@ from typing import Annotated
 import typer
 
 from credit_sdk.amounts import MILLICREDITS_PER_CREDIT, format_credits, from_millicredits
+from credit_sdk.errors import NotAMemberError, NotFoundError
 
 Url = Annotated[
     str | None,
     typer.Option(
-        help="A server or a database; else CREDIT_SDK_URL, DATABASE_URL or API_BASE_URL.", show_default=False
+        "--url",
+        "--database-url",
+        help="A server (CREDIT_SDK_API_KEY says who calls it) or a database; "
+        "else CREDIT_SDK_URL, DATABASE_URL or API_BASE_URL.",
+        show_default=False,
+    ),
+]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        "--database-url",
+        help="The database, postgresql://...; else CREDIT_SDK_URL or DATABASE_URL.",
+        show_default=False,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -29,10 +43,12 @@ def balance(
     as_json: AsJson = False,
 ) -> None:
     """Show what a user has left in each organisation."""
+    from credit_sdk._flows import require_known  # noqa: PLC0415
     from credit_sdk.service import CreditDeductionService  # noqa: PLC0415
 
     with CreditDeductionService(url) as billing:
         standing = billing.user_credits(user_id)
+    require_known(standing)
     if as_json:
         print(standing.model_dump_json())
         return
@@ -46,7 +62,7 @@ def balance(
 
 def verify(
     org_id: Annotated[str | None, typer.Argument(help="One organisation, else all.")] = None,
-    url: Url = None,
+    url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Recompute every balance from the append-only rows and name each difference."""
@@ -54,7 +70,11 @@ def verify(
     from credit_sdk.service import CreditDeductionService  # noqa: PLC0415
 
     with CreditDeductionService(url) as billing:
-        outcome = billing.execute(parse(VerifyLedger, {"org_id": org_id}))
+        try:
+            outcome = billing.execute(parse(VerifyLedger, {"org_id": org_id}))
+        except NotAMemberError:
+            # So do operations of a member refuse an organisation that does not exist.
+            raise NotFoundError(f"There is no organisation {org_id!r}.") from None
     if as_json:
         print(json.dumps(outcome.model_dump(mode="json")))
     else:
@@ -65,8 +85,8 @@ def verify(
             )
         verdict = "the books agree." if outcome.ok else "the books DO NOT agree."
         print(
-            f"{outcome.organizations} organisations, {outcome.allocations} allocations, "
-            f"{outcome.charges} charges, {outcome.open_holds} open holds: {verdict}"
+            f"Organisations {outcome.organizations}, allocations {outcome.allocations}, "
+            f"charges {outcome.charges}, open holds {outcome.open_holds}: {verdict}"
         )
     raise typer.Exit(0 if outcome.ok else 1)
 
