@@ -1,8 +1,10 @@
 """What the package looks like from outside: names, twins, imports."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -105,3 +107,12 @@ def test_a_service_over_http_loads_no_database_library(name: str) -> None:
 
 def test_both_services_are_configured_alike() -> None:
     assert CreditDeductionService.__init__ is AsyncCreditDeductionService.__init__
+
+
+def test_the_package_has_a_licence_and_a_readme_that_reads_well_elsewhere() -> None:
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert [path for path in project["license-files"] if (root / path).is_file()] == ["LICENSE"]
+    # A package index shows the page without the folders that relative links lead to.
+    links = re.findall(r"\]\(([^)]+)\)", (root / project["readme"]).read_text())
+    assert [link for link in links if not link.startswith("https://")] == []
