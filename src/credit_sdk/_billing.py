@@ -60,6 +60,8 @@ class Billing:
             http_client=http_client,
             async_http_client=async_http_client,
         )
+        if not isinstance(retries, Retries | None):
+            raise ConfigurationError(f"retries must be Retries(...), not {type(retries).__name__}.")
         self._is_user = session_token is not None or bearer_token is not None
         self._till = Till(
             connections=connect(url, credential, options),

@@ -8,7 +8,7 @@ from credit_sdk import context
 from credit_sdk._arguments import Reader, argument_reader, named_call
 from credit_sdk._till import ChargeRequest, Till
 from credit_sdk.account import Account, require_account
-from credit_sdk.amounts import SMALLEST_AMOUNT, Amount, parse_credits
+from credit_sdk.amounts import SMALLEST_AMOUNT, Amount, parse_credits, parse_price
 from credit_sdk.billable import CostOfResult
 from credit_sdk.charge import AsyncOpenCharge, OpenCharge
 from credit_sdk.errors import ConfigurationError
@@ -38,7 +38,9 @@ class Readers:
     def of(cls, function: Callable[..., Any], **rules: Any) -> "Readers":
         """Return the readers for the decorator's arguments: constants, or functions of named arguments."""
         readers = {purpose: _reader(function, rule, f"{purpose}=") for purpose, rule in rules.items()}
-        payer = rules["account"]
+        estimate, payer = rules["estimate"], rules["account"]
+        if estimate is not None and not callable(estimate):
+            parse_price(estimate, argument="estimate")
         if payer is None:
             readers["account"] = argument_reader(function, "account") or _nothing
         elif not callable(payer):

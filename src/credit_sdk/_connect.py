@@ -1,5 +1,6 @@
 """From an address to a backend; the only file that knows them all. Each is imported when it is used."""
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -35,6 +36,19 @@ class Options:
     pool_size: int = 10
     http_client: "httpx.Client | None" = None
     async_http_client: "httpx.AsyncClient | None" = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers with which nothing could be done."""
+        if not (_is_number(self.timeout, float) and 0 < self.timeout < math.inf):
+            raise ConfigurationError(f"timeout must be a number of seconds above zero, not {self.timeout!r}.")
+        for name in ("sql_scale", "pool_size"):
+            value = getattr(self, name)
+            if not (_is_number(value) and value > 0):
+                raise ConfigurationError(f"{name} must be a whole number above zero, not {value!r}.")
+
+
+def _is_number(value: object, *more: type) -> bool:
+    return isinstance(value, (int, *more)) and not isinstance(value, bool)
 
 
 class Connections:

@@ -25,6 +25,10 @@ class PriceList(Mapping[str, Decimal]):
     """Prices by service type, in credits. `PriceList({**LOOPNET_PRICES, "property_search": 1})`."""
 
     def __init__(self, prices: Mapping[str, Amount] = LOOPNET_PRICES) -> None:
+        if not isinstance(prices, Mapping):
+            raise ConfigurationError(
+                f"prices must map service types to credits, which {type(prices).__name__} does not."
+            )
         self._prices = {
             service_type: parse_price(price, argument=f"the price of {service_type}")
             for service_type, price in prices.items()
@@ -36,8 +40,9 @@ class PriceList(Mapping[str, Decimal]):
             return self._prices[service_type]
         except KeyError:
             known = ", ".join(sorted(self._prices)) or "none"
-            message = f"No price is set for {service_type!r}; give cost=, or prices={{...}} (known: {known})."
-            raise ConfigurationError(message) from None
+            raise ConfigurationError(
+                f"No price is set for {service_type!r}: give the cost, or prices={{...}} (known: {known})."
+            ) from None
 
     def __contains__(self, service_type: object) -> bool:
         return service_type in self._prices

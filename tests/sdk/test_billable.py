@@ -454,6 +454,11 @@ def test_a_call_without_a_payer_says_how_to_name_one(billing: CreditDeductionSer
         ({"service_type": "property_search"}, ConfigurationError, "No price is set for 'property_search'"),
         ({"service_type": "x", "cost": len}, ConfigurationError, "give estimate="),
         ({"service_type": "x", "cost": 0.0005}, InvalidAmountError, "cost must have at most 3 decimals"),
+        (
+            {"service_type": "x", "cost": len, "estimate": "many"},
+            InvalidAmountError,
+            "estimate must be a plain",
+        ),
         ({"service_type": "x", "cost": 0}, InvalidAmountError, "cost must be more than zero, not 0"),
         ({"service_type": "x", "cost": -1}, InvalidAmountError, "cost must be more than zero, not -1"),
         (

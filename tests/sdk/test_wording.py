@@ -219,3 +219,27 @@ def test_an_address_of_something_else_is_answered_with_what_an_address_is(
 def test_books_that_are_no_address_are_refused_by_their_type(books: object) -> None:
     with pytest.raises(ConfigurationError, match=f"not {type(books).__name__}"):
         CreditDeductionService(books)  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"timeout": 0}, "timeout must be a number of seconds above zero, not 0"),
+        ({"timeout": "5"}, "timeout must be a number of seconds above zero, not '5'"),
+        ({"timeout": float("nan")}, "timeout must be a number of seconds above zero, not nan"),
+        ({"timeout": True}, "timeout must be a number of seconds above zero, not True"),
+        ({"pool_size": 0}, "pool_size must be a whole number above zero, not 0"),
+        ({"sql_scale": 0.5}, "sql_scale must be a whole number above zero, not 0.5"),
+        ({"retries": 3}, r"retries must be Retries\(...\), not int"),
+        ({"prices": 5}, "prices must map service types to credits, which int does not"),
+        ({"api_key": 5}, "api_key must be a str, not int"),
+        ({"api_key": "csk_hunter2", "session_token": "cst_hunter2"}, "not api_key and session_token"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_a_service_that_could_not_work_is_refused_by_the_name_of_the_argument(
+    arguments: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=complaint) as caught:
+        CreditDeductionService(BASE, **arguments)
+    assert "hunter2" not in caught.value.detail

@@ -44,17 +44,22 @@ _METADATA = frozenset({"request_metadata", "event_metadata"})
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """Who is calling; the first of the three that is given counts."""
+    """Who is calling: one of the three, or none."""
 
     api_key: str | None = None
     bearer_token: str | None = None
     session_token: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot travel in a header, without repeating it."""
-        for name in self.__slots__:
+        """Refuse several, and what cannot travel in a header, without repeating it."""
+        given = [name for name in self.__slots__ if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ConfigurationError(f"One credential says who is calling, not {' and '.join(given)}.")
+        for name in given:
             secret = getattr(self, name)
-            if secret is not None and not (secret.isascii() and secret.isprintable()):
+            if not isinstance(secret, str):
+                raise ConfigurationError(f"{name} must be a str, not {type(secret).__name__}.")
+            if not (secret.isascii() and secret.isprintable()):
                 raise ConfigurationError(f"{name} has characters that no credential has.")
 
     def __repr__(self) -> str:
