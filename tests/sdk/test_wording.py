@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from errno import ECONNREFUSED
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from credit_sdk import (
     TokenExpiredError,
     UnavailableError,
 )
+from credit_sdk.backends._reasons import reason_of
 from credit_sdk.operations import ExpireHolds, RunDue, VerifyLedger
 
 ONCE = Retries(attempts=1)
@@ -119,6 +121,13 @@ def test_a_name_that_nobody_knows_is_called_so(address: str) -> None:
         assert "nobody.invalid" in error.detail
         assert "name" in error.detail.partition("cannot be reached")[2]
         assert "hunter2" not in error.detail
+
+
+def test_of_several_attempts_the_first_failure_is_named() -> None:
+    attempts = ExceptionGroup("two addresses", [ConnectionRefusedError(ECONNREFUSED, "no"), OSError()])
+    error = OSError("All connection attempts failed")
+    error.__cause__ = attempts
+    assert reason_of(error) == "connection refused"
 
 
 def test_a_socket_that_is_not_there_is_called_so(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.server.conftest import Command, Running
+    from tests.server.conftest import Command, Organization, Running
 
 UNREACHABLE = "postgresql://user:hunter2@127.0.0.1:1/books"
 WORDS_OF_POSTGRESQL = (
@@ -143,10 +143,19 @@ def test_a_key_for_an_organisation_that_does_not_exist(command: Command, server:
     assert refusal(answer) == "There is no organisation 'nowhere'."
 
 
-def test_only_users_who_are_known_get_sessions(command: Command, server: Running) -> None:
+def test_only_users_who_are_known_get_sessions(
+    command: Command, server: Running, organization: Organization, database: Any
+) -> None:
+    org_id = organization.org_id
+    database.execute(
+        "insert into organization_members (org_id, user_id) values (%s, 'member alone')", [org_id]
+    )
+    database.execute(
+        "insert into user_credit_allocations (org_id, user_id) values (%s, 'share alone')", [org_id]
+    )
     create = ("token", "create-session", "--url", server.database_url, "--user")
     assert "knows no user 'nobody'" in refusal(command(*create, "nobody"))
-    for known in (LOOPNET_1, CUSTOMER):
+    for known in (CUSTOMER, "member alone", "share alone"):
         code, token, _ = command(*create, known)
         assert code == 0
         assert server.get("billing/user", bearer=token.strip()).json()["user_id"] == known
