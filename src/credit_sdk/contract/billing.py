@@ -13,6 +13,7 @@ from credit_sdk.errors import (
     IdempotencyConflictError,
     InsufficientCreditsError,
     NotAMemberError,
+    NotFoundError,
 )
 from credit_sdk.operations import ListCharges
 
@@ -44,11 +45,11 @@ class TestAccount:
         with refused(NotAMemberError):
             ledger.billing.account(payer.user_id, org_id=elsewhere.org_id)
 
-    def test_a_user_without_organisation_pays_alone(self, ledger: Harness) -> None:
-        account = ledger.billing.account("nobody-in-particular")
-        assert account == Account(user_id="nobody-in-particular")
+    def test_a_user_whom_the_ledger_does_not_know(self, ledger: Harness) -> None:
+        with refused(NotFoundError):
+            ledger.billing.account("nobody-in-particular")
         with refused(ConfigurationError):
-            ledger.billing.check(account, 1)
+            ledger.billing.check(Account(user_id="nobody-in-particular"), 1)
 
 
 class TestMethods:
