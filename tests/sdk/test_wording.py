@@ -130,6 +130,12 @@ def test_of_several_attempts_the_first_failure_is_named() -> None:
     assert reason_of(error) == "connection refused"
 
 
+def test_a_chain_of_causes_that_leads_back_to_itself_has_an_end() -> None:
+    first, second = ValueError("first"), KeyError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert reason_of(first) == "ValueError"
+
+
 def test_a_socket_that_is_not_there_is_called_so(tmp_path: Path) -> None:
     for error in errors_of(f"postgresql:///books?host={tmp_path}"):
         assert error.detail.endswith("cannot be reached (there is no such socket).")

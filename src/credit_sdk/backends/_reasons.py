@@ -42,10 +42,17 @@ def postgres_reason(text: str) -> str | None:
 
 
 def _first_cause(error: BaseException) -> BaseException:
+    causes = [error]
+    # A chain of causes may lead back to itself.
+    while (cause := _cause_of(causes[-1])) is not None and cause not in causes:
+        causes.append(cause)
+    return causes[-1]
+
+
+def _cause_of(error: BaseException) -> BaseException | None:
     if isinstance(error, BaseExceptionGroup):
-        return _first_cause(error.exceptions[0])
+        return error.exceptions[0]
     # httpcore says `from None`, but keeps the cause as its argument. What else the caller was handling
     # (the context) is no cause.
     wrapped = error.args[0] if error.args and isinstance(error.args[0], BaseException) else None
-    cause = error.__cause__ or wrapped
-    return error if cause is None else _first_cause(cause)
+    return error.__cause__ or wrapped
