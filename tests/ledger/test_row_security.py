@@ -52,7 +52,7 @@ def neighbours(own_books: Books) -> tuple[str, str]:
                     "period": "day",
                     "credits": 900_000,
                 },
-            ),  # fmt: skip
+            ),
         ):
             own_books.do(call)
         spent = {"org_id": org_id, "user_id": user_id, "credits": 5, "service_type": "valuation"}
