@@ -66,6 +66,7 @@ MAY: dict[str, set[str]] = {
     **dict.fromkeys(("AddCredits", "Allocate", "GetOrganizationBilling", "ListBillingHistory"), MANAGING),
     **dict.fromkeys(("CreateSubscription", "UpdateSubscription", "UpgradeSubscription"), MANAGING),
     **dict.fromkeys(("CancelSubscription", "AddMember", "SetCap"), MANAGING),
+    "ListAudit": {"owner", "admin", "system_admin"},
     "GetSystemBilling": {"system_admin"},
 }
 """Who gets something done by each operation. Nobody else ever does."""
@@ -98,7 +99,14 @@ AMOUNTS = (
 SPENDS = ("Deduct", "PlaceHold", "CaptureHold", "Allocate")
 NAMED_TWICE = ("Deduct", "PlaceHold", "Refund", "AddCredits", "Allocate")
 TEXTS = ("Deduct", "DeductBatch", "PlaceHold", "CaptureHold", "Refund", "Allocate")
-PAGES = ("ListAllocations", "ListCharges", "ListMembers", "ListOrganizations", "ListBillingHistory")
+PAGES = (
+    "ListAllocations",
+    "ListCharges",
+    "ListMembers",
+    "ListOrganizations",
+    "ListBillingHistory",
+    "ListAudit",
+)
 EXCUSES = (
     # The credits that there are; no schema knows them.
     excuses(402, "", *SPENDS),
