@@ -36,7 +36,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar, Literal, TypedDict
 
-Limit = Literal["allocation", "pool", "cap", "hold", "overage", "no_allocation", "inactive"]
+Limit = Literal["allocation", "pool", "cap", "hold", "overage", "no_allocation", "inactive", "balance"]
 """The limit that a refusal names (SPEC section 3)."""
 
 

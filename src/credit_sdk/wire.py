@@ -1,6 +1,7 @@
 """The address of each operation on HTTP (SPEC section 6): the client and the server read the same table."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ from credit_sdk import operations
 from credit_sdk.operations import Operation
 
 BASE_PATH = "/api/v1/org-billing"
+FINANCIAL_PATH = "/api/financial"
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 REQUEST_ID_HEADER = "X-Request-ID"
 API_KEY_HEADER = "X-API-Key"
@@ -21,6 +23,8 @@ class Address:
     method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     operation: type[Operation[Any]]
+    wire_names: Mapping[str, str] = field(default_factory=dict)
+    """What fields are called in a body, where that is not their own name."""
 
     @property
     def path_fields(self) -> frozenset[str]:
@@ -32,6 +36,8 @@ class Address:
         """Whether the remaining fields travel in a JSON body."""
         return self.method in {"POST", "PUT"}
 
+
+_AMOUNT = {"credits": "amount"}
 
 ADDRESSES: tuple[Address, ...] = (
     Address("POST", BASE_PATH + "/credits/check", operations.CheckCredits),
@@ -65,6 +71,17 @@ ADDRESSES: tuple[Address, ...] = (
     Address("GET", BASE_PATH + "/organizations/{org_id}/members", operations.ListMembers),
     Address("POST", BASE_PATH + "/organizations/{org_id}/members", operations.AddMember),
     Address("GET", BASE_PATH + "/organizations/{org_id}/audit", operations.ListAudit),
+    Address("GET", FINANCIAL_PATH + "/credits/balance", operations.GetBalance),
+    Address("GET", FINANCIAL_PATH + "/credits/{user_id}", operations.GetStatement),
+    Address("GET", FINANCIAL_PATH + "/credits/{user_id}/transactions", operations.ListTransactions),
+    Address("POST", FINANCIAL_PATH + "/credits/{user_id}/add", operations.GrantCredits, _AMOUNT),
+    Address("POST", FINANCIAL_PATH + "/credits/{user_id}/spend", operations.Spend, _AMOUNT),
+    Address("POST", FINANCIAL_PATH + "/credits/{user_id}/check", operations.CheckBalance),
+    Address("POST", FINANCIAL_PATH + "/holds", operations.PlaceBalanceHold),
+    Address("GET", FINANCIAL_PATH + "/holds/{hold_id}", operations.GetBalanceHold),
+    Address("POST", FINANCIAL_PATH + "/holds/{hold_id}/capture", operations.CaptureBalanceHold),
+    Address("POST", FINANCIAL_PATH + "/holds/{hold_id}/void", operations.VoidBalanceHold),
+    Address("POST", FINANCIAL_PATH + "/refunds", operations.RefundSpending),
 )
 
 ADDRESS_OF: dict[type[Operation[Any]], Address] = {address.operation: address for address in ADDRESSES}

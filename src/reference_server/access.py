@@ -200,7 +200,7 @@ async def _find_hold(
     session: Session,
     operation: operations.CaptureHold | operations.VoidHold | operations.GetHold,
     ledger: Ledger,
-) -> tuple[str, str]:
+) -> tuple[str | None, str]:
     """Return whose hold it is; a hold of someone else's organisation is not found."""
     if operation.org_id is not None:
         _require_member(session, operation.org_id)

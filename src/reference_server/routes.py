@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from credit_sdk import operations
 from credit_sdk.operations import Operation
 from credit_sdk.wire import ADDRESSES, Address
-from reference_server import access, administration
+from reference_server import access, administration, personal
 from reference_server.access import Rule
 
 LARGEST_BODY = 64 * 1024
@@ -65,6 +65,17 @@ TERMS: Mapping[type[Operation[Any]], Terms] = {
     operations.ListMembers: Terms(access.reads_organization),
     operations.AddMember: Terms(administration.admits),
     operations.ListAudit: Terms(administration.audits),
+    operations.GetBalance: Terms(personal.reads_own),
+    operations.GetStatement: Terms(personal.reads_person),
+    operations.ListTransactions: Terms(personal.reads_person),
+    operations.GrantCredits: Terms(personal.grants),
+    operations.Spend: Terms(personal.spends_own, charging=True),
+    operations.CheckBalance: Terms(personal.spends_own, charging=True),
+    operations.PlaceBalanceHold: Terms(personal.spends_own, charging=True),
+    operations.GetBalanceHold: Terms(personal.sees_own_hold, charging=True),
+    operations.CaptureBalanceHold: Terms(personal.uses_own_hold, charging=True),
+    operations.VoidBalanceHold: Terms(personal.uses_own_hold, charging=True),
+    operations.RefundSpending: Terms(personal.refunds_person, charging=True),
 }
 
 

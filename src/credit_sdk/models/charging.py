@@ -9,17 +9,21 @@ from credit_sdk.amounts import Balance, Taken
 from credit_sdk.errors import CreditError, Limit, error_from_problem
 from credit_sdk.models._base import HoldStatus, Result
 
+ChargeId = UUID | int
+"""What names a charge: a UUID in an organisation's ledger, a number in the users' own."""
+
 
 class Receipt(Result):
     """What a charge took, once.
 
-    `remaining_credits` is what was left of the allocation right after this charge. `replayed` says
-    that the charge had been taken before, under the same request id.
+    `remaining_credits` is what was left of the allocation, or of the user's own balance, right after this
+    charge; `org_id` is None for the latter. `replayed` says that the charge had been taken before, under
+    the same request id.
     """
 
     success: Literal[True] = True
-    charge_id: UUID
-    org_id: str
+    charge_id: ChargeId
+    org_id: str | None = None
     user_id: str
     credits_used: Taken
     remaining_credits: Balance
@@ -31,7 +35,7 @@ class Receipt(Result):
 
     @property
     def remaining(self) -> Balance:
-        """What was left of the allocation right after this charge, in credits."""
+        """What was left right after this charge, in credits."""
         return self.remaining_credits
 
 
@@ -39,9 +43,9 @@ class RefundReceipt(Result):
     """What a refund gave back. `refundable_credits` is what is left of the charge."""
 
     success: Literal[True] = True
-    refund_id: UUID
-    charge_id: UUID
-    org_id: str
+    refund_id: ChargeId
+    charge_id: ChargeId
+    org_id: str | None = None
     user_id: str
     credits_refunded: Taken
     refundable_credits: Balance
@@ -55,7 +59,7 @@ class Hold(Result):
     """Credits set aside for an operation until `expires_at`."""
 
     hold_id: UUID
-    org_id: str
+    org_id: str | None = None
     user_id: str
     credits: Taken
     captured_credits: Balance
@@ -71,7 +75,8 @@ class Hold(Result):
 class CreditCheck(Result):
     """Advice for a user interface; the database decides again when credits are taken.
 
-    `remaining_credits` is what is left of the allocation, `available_credits` what of it is not held.
+    `remaining_credits` is what is left of the allocation or the balance, `available_credits` what of it is
+    not held.
     """
 
     has_sufficient_credits: bool

@@ -10,9 +10,12 @@ class ExpiredHolds(Result):
 
 
 class Difference(Result):
-    """A figure of the books that does not follow from the append-only rows. Amounts are millicredits."""
+    """A figure of the books that does not follow from the append-only rows. Amounts are millicredits.
 
-    org_id: str
+    `org_id` is None for a user's own balance.
+    """
+
+    org_id: str | None = None
     subject: str
     figure: str
     recorded: int
@@ -26,6 +29,8 @@ class Verification(Result):
     allocations: int
     charges: int
     open_holds: int
+    users: int = 0
+    transactions: int = 0
     differences: tuple[Difference, ...]
 
     @property

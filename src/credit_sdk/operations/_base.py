@@ -48,6 +48,11 @@ def _whole(value: object) -> object:
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
+def _number_as_id(value: object) -> object:
+    """Let users be named by their number in the user ledger."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _moment(value: object) -> object:
     """Refuse seconds since 1970, as a number or as text: a time is written in ISO 8601."""
     if isinstance(value, int | float) or (isinstance(value, str) and not _DATE.match(value)):
@@ -104,6 +109,7 @@ Whole = BeforeValidator(_whole)
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 OrgId = Annotated[str, Field(min_length=1, max_length=36, pattern=_PRINTABLE)]
 UserId = Annotated[str, Field(min_length=1, max_length=255, pattern=_PRINTABLE)]
+AnyUserId = Annotated[UserId, BeforeValidator(_number_as_id)]
 RequestId = Annotated[str, Field(min_length=1, max_length=255, pattern=_PRINTABLE)]
 ApiKeyId = Annotated[str, Field(min_length=1, max_length=255, pattern=_PRINTABLE)]
 ServiceType = Annotated[str, Field(min_length=1, max_length=100, pattern=_PRINTABLE)]

@@ -1,0 +1,158 @@
+"""The user ledger: one balance for each user, made of transactions (SPEC section 5).
+
+A `user_id` of at most 18 digits names a user by number, any other one by the identity provider's
+subject. A request id is unique for a user. It stands for the credits, the transaction type, the service
+type and the service name; description and metadata are not compared.
+"""
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from credit_sdk import models
+from credit_sdk.amounts import Credits
+from credit_sdk.identifiers import new_request_id
+from credit_sdk.operations._base import (
+    DEFAULT_HOLD_SECONDS,
+    LARGEST_PAGE,
+    LONGEST_HOLD_SECONDS,
+    AnyUserId,
+    Cursor,
+    Metadata,
+    Moment,
+    Notes,
+    Operation,
+    RequestId,
+    ServiceName,
+    ServiceType,
+    Whole,
+)
+
+UNNAMED_SERVICE = "service"
+LARGEST_TRANSACTION_ID = 2**63 - 1
+
+TransactionId = Annotated[int, Field(ge=1, le=LARGEST_TRANSACTION_ID), Whole]
+
+
+class CheckBalance(Operation[models.CreditCheck]):
+    """Ask whether a charge would be taken from a user's balance now."""
+
+    user_id: AnyUserId
+    credits: Credits
+
+
+class Spend(Operation[models.Spending]):
+    """Take credits from a user's balance for an operation that has succeeded."""
+
+    idempotency = "request_id"
+
+    user_id: AnyUserId
+    credits: Credits
+    description: Notes | None = None
+    transaction_type: models.SpendingType = "service"
+    request_id: RequestId = Field(default_factory=new_request_id)
+    request_metadata: Metadata = Field(default_factory=dict)
+    service_type: ServiceType = UNNAMED_SERVICE
+    service_name: ServiceName | None = None
+
+
+class PlaceBalanceHold(Operation[models.Hold]):
+    """Set credits of a user's balance aside before an operation."""
+
+    idempotency = "request_id"
+
+    user_id: AnyUserId
+    credits: Credits
+    description: Notes | None = None
+    transaction_type: models.SpendingType = "service"
+    request_id: RequestId = Field(default_factory=new_request_id)
+    request_metadata: Metadata = Field(default_factory=dict)
+    service_type: ServiceType = UNNAMED_SERVICE
+    service_name: ServiceName | None = None
+    ttl_seconds: Annotated[int, Field(ge=1, le=LONGEST_HOLD_SECONDS), Whole] = DEFAULT_HOLD_SECONDS
+
+
+class CaptureBalanceHold(Operation[models.Spending]):
+    """Charge a hold: all, less, or more if the balance allows. Repeating it changes nothing."""
+
+    hold_id: UUID
+    user_id: AnyUserId | None = None
+    credits: Credits | None = None
+    request_metadata: Metadata = Field(default_factory=dict)
+
+
+class VoidBalanceHold(Operation[models.Hold]):
+    """Give a hold back. Repeating it changes nothing."""
+
+    hold_id: UUID
+    user_id: AnyUserId | None = None
+
+
+class GetBalanceHold(Operation[models.Hold]):
+    """Look at a hold."""
+
+    hold_id: UUID
+    user_id: AnyUserId | None = None
+
+
+class RefundSpending(Operation[models.RefundReceipt]):
+    """Give a charge back to a user's balance, whole or in part, never more than was taken.
+
+    The charge is named by `transaction_id`, or by its `request_id` and `user_id`; the refund has a key
+    of its own.
+    """
+
+    idempotency = "idempotency_key"
+
+    user_id: AnyUserId | None = None
+    transaction_id: TransactionId | None = None
+    request_id: RequestId | None = None
+    credits: Credits | None = None
+    reason: Notes | None = None
+    idempotency_key: RequestId = Field(default_factory=new_request_id)
+
+    @model_validator(mode="after")
+    def _names_one_charge(self) -> "RefundSpending":
+        if (self.transaction_id is None) == (self.request_id is None):
+            raise ValueError("name the charge by transaction_id or by request_id, not both")
+        if self.transaction_id is None and self.user_id is None:
+            raise ValueError("a request_id needs its user_id: it is unique for a user")
+        return self
+
+
+class GrantCredits(Operation[models.Grant]):
+    """Add bought or granted credits to a user's balance."""
+
+    idempotency = "request_id"
+
+    user_id: AnyUserId
+    credits: Credits
+    description: Notes | None = None
+    transaction_type: models.GrantType = "credit_addition"
+    admin_id: AnyUserId | None = None
+    request_id: RequestId = Field(default_factory=new_request_id)
+    request_metadata: Metadata = Field(default_factory=dict)
+
+
+class GetBalance(Operation[models.UserBalance]):
+    """Look at a user's balance; over HTTP, without `user_id`, at one's own."""
+
+    user_id: AnyUserId | None = None
+
+
+class GetStatement(Operation[models.Statement]):
+    """Look at a user's balance and at their newest transactions."""
+
+    user_id: AnyUserId
+
+
+class ListTransactions(Operation[models.TransactionPage]):
+    """List a user's transactions, newest first."""
+
+    user_id: AnyUserId
+    transaction_type: models.TransactionType | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE), Whole] = 100
+    cursor: Cursor | None = None
