@@ -1,4 +1,5 @@
--- Give back overdue holds, oldest first. Allocations are locked in id order, and those that are busy are
+-- Give back overdue holds, oldest first, those of the organisation ledger before those of users; `limit`
+-- is for both together. Allocations are locked in id order, and those that are busy are
 -- left to the next sweep or to their own next refusal, so that a sweep never waits and never deadlocks.
 -- So are those of an organisation whose caps are busy, which come last.
 CREATE OR REPLACE FUNCTION ledger.expire_holds("limit" INTEGER DEFAULT 1000, OUT expired INTEGER)
@@ -43,6 +44,7 @@ BEGIN
       _organization.org_id, _organization.allocation_ids, expire_holds."limit" - expired
     );
   END LOOP;
+  expired := expired + ledger.expire_balance_holds(expire_holds."limit" - expired);
 END;
 $$;
 

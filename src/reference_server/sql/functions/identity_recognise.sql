@@ -1,7 +1,8 @@
 -- Who a person of the identity provider is here, as `identity.find_caller` says it. The user is known by
 -- the provider's subject alone, made on first sight, and follows the provider's email and name (NULL says
 -- nothing about them). An email that another user has is never a way into that user's account: the
--- newcomer gets an address that nobody can have. NULL when the user was switched off.
+-- newcomer gets an address that nobody can have. NULL when the user was switched off, and for a newcomer
+-- whose subject is a short number, which is how users are called by their `id` here.
 CREATE OR REPLACE FUNCTION identity.recognise(subject TEXT, email TEXT, name TEXT) RETURNS JSONB
 LANGUAGE plpgsql
 VOLATILE
@@ -14,7 +15,9 @@ DECLARE
   _name TEXT;
 BEGIN
   SELECT u.* INTO _user FROM users AS u WHERE u.subject = recognise.subject;
-  IF NOT FOUND THEN
+  IF NOT FOUND AND recognise.subject ~ '^[0-9]{1,18}$' THEN
+    RETURN NULL;
+  ELSIF NOT FOUND THEN
     _user := identity.make_user(recognise.subject, recognise.email, recognise.name);
   ELSE
     _email := CASE

@@ -39,6 +39,21 @@ FOR EACH STATEMENT
 EXECUTE FUNCTION ledger.keep_history();
 
 CREATE OR REPLACE TRIGGER keep_history_of_rows
+BEFORE UPDATE OR DELETE ON credits_transactions
+FOR EACH ROW
+EXECUTE FUNCTION ledger.keep_history();
+
+CREATE OR REPLACE TRIGGER keep_history_of_table
+BEFORE TRUNCATE ON credits_transactions
+FOR EACH STATEMENT
+EXECUTE FUNCTION ledger.keep_history();
+
+CREATE OR REPLACE TRIGGER keep_history_of_table
+BEFORE TRUNCATE ON user_credit_holds
+FOR EACH STATEMENT
+EXECUTE FUNCTION ledger.keep_history();
+
+CREATE OR REPLACE TRIGGER keep_history_of_rows
 BEFORE UPDATE OR DELETE ON audit_log
 FOR EACH ROW
 EXECUTE FUNCTION ledger.keep_history();

@@ -29,3 +29,19 @@ CREATE OR REPLACE TRIGGER keep_hold_history_on_delete
 BEFORE DELETE ON credit_holds
 FOR EACH ROW
 EXECUTE FUNCTION ledger.keep_hold_history();
+
+CREATE OR REPLACE TRIGGER keep_hold_history_on_update
+AFTER UPDATE ON user_credit_holds
+FOR EACH ROW
+WHEN (
+  old.status IN ('captured', 'voided')
+  OR (old.status = 'expired' AND new.status <> 'captured')
+  OR (new.id, new.user_id, new.credits, new.request_id)
+  IS DISTINCT FROM (old.id, old.user_id, old.credits, old.request_id)
+)
+EXECUTE FUNCTION ledger.keep_hold_history();
+
+CREATE OR REPLACE TRIGGER keep_hold_history_on_delete
+BEFORE DELETE ON user_credit_holds
+FOR EACH ROW
+EXECUTE FUNCTION ledger.keep_hold_history();

@@ -1,5 +1,6 @@
 -- Recompute every balance from the append-only rows, and answer each figure that does not follow from
--- them. One statement: it sees one moment, whatever is charged meanwhile.
+-- them: of one organisation, or of all and of the users' own balances. One statement: it sees one moment,
+-- whatever is charged meanwhile.
 CREATE OR REPLACE FUNCTION ledger.verify_ledger(org_id TEXT DEFAULT NULL, OUT document JSONB)
 LANGUAGE plpgsql
 STABLE
@@ -8,8 +9,12 @@ SET search_path = pg_catalog, public, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
+DECLARE
+  _balances JSONB := '{"users": 0, "transactions": 0, "open_holds": 0, "differences": []}';
 BEGIN
-  IF verify_ledger.org_id IS NOT NULL THEN
+  IF verify_ledger.org_id IS NULL THEN
+    _balances := ledger.verify_balances();
+  ELSE
     PERFORM ledger.require_organization(verify_ledger.org_id);
   END IF;
 
@@ -134,7 +139,10 @@ BEGIN
     ),
     'allocations', (SELECT count(*) FROM allocation),
     'charges', (SELECT count(*) FROM charge),
-    'open_holds', (SELECT count(*) FROM hold WHERE hold.status = 'held'),
+    'users', _balances -> 'users',
+    'transactions', _balances -> 'transactions',
+    'open_holds',
+    (_balances -> 'open_holds')::BIGINT + (SELECT count(*) FROM hold WHERE hold.status = 'held'),
     'differences', coalesce(
       (
         SELECT jsonb_agg(to_jsonb(wrong) ORDER BY wrong.org_id, wrong.subject, wrong.figure)
@@ -142,7 +150,7 @@ BEGIN
         WHERE wrong.recorded <> wrong.recomputed
       ),
       '[]'
-    )
+    ) || (_balances -> 'differences')
   ) INTO document;
 END;
 $$;

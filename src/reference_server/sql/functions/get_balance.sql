@@ -1,0 +1,27 @@
+-- A user's balance. What overdue holds still hold counts as available.
+CREATE OR REPLACE FUNCTION ledger.get_balance(user_id TEXT) RETURNS ledger.balance
+LANGUAGE plpgsql
+STABLE
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+  _person CONSTANT users := ledger.find_user(get_balance.user_id);
+  _now CONSTANT TIMESTAMPTZ := ledger.now();
+  _overdue NUMERIC;
+BEGIN
+  SELECT coalesce(sum(hold.credits), 0) INTO _overdue
+  FROM user_credit_holds AS hold
+  WHERE hold.user_id = _person.id AND hold.status = 'held' AND hold.expires_at <= _now;
+  RETURN ROW(
+    ledger.user_name(_person),
+    (_person.credits * 1000)::BIGINT,
+    (_person.held_credits * 1000)::BIGINT,
+    ((_person.credits - _person.held_credits + _overdue) * 1000)::BIGINT,
+    _person.is_active
+  )::ledger.balance;
+END;
+$$;
+
+REVOKE ALL ON FUNCTION ledger.get_balance FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.get_balance TO credits_app;

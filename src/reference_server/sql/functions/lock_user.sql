@@ -1,0 +1,18 @@
+-- A user's row as it is under its lock: their transactions and holds stand still until the end of the
+-- transaction, because whoever changes them has this lock. STABLE functions see what was before the lock.
+CREATE OR REPLACE FUNCTION ledger.lock_user(id BIGINT) RETURNS public.users
+LANGUAGE plpgsql
+VOLATILE
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+  _user users;
+BEGIN
+  SELECT person.* INTO _user FROM users AS person WHERE person.id = lock_user.id FOR NO KEY UPDATE;
+  RETURN _user;
+END;
+$$;
+
+REVOKE ALL ON FUNCTION ledger.lock_user FROM PUBLIC;

@@ -1,0 +1,47 @@
+-- Same request id, same content: the hold that there is, open or captured. Other content is refused, and
+-- so is an id that has charged or added. The row is empty when the id holds nothing.
+CREATE OR REPLACE FUNCTION ledger.replayed_balance_hold(
+  person public.users,
+  credits BIGINT,
+  transaction_type TEXT,
+  service_type TEXT,
+  service_name TEXT,
+  request_id TEXT
+) RETURNS ledger.hold
+LANGUAGE plpgsql
+VOLATILE
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+  _hold user_credit_holds;
+  _is_taken BOOLEAN;
+BEGIN
+  SELECT hold.* INTO _hold
+  FROM user_credit_holds AS hold
+  WHERE hold.user_id = person.id
+    AND hold.request_id = replayed_balance_hold.request_id
+    AND hold.status IN ('held', 'captured');
+
+  IF FOUND THEN
+    _is_taken := (_hold.credits * 1000, _hold.transaction_type, _hold.service_type, _hold.service_name)
+      IS DISTINCT FROM (
+        replayed_balance_hold.credits::NUMERIC, replayed_balance_hold.transaction_type,
+        replayed_balance_hold.service_type, replayed_balance_hold.service_name
+      );
+  ELSE
+    PERFORM FROM credits_transactions AS charge
+    WHERE charge.user_id = person.id AND charge.request_id = replayed_balance_hold.request_id;
+    _is_taken := FOUND;
+  END IF;
+  IF _is_taken THEN
+    PERFORM ledger.refuse(ledger.used_id_problem(person, replayed_balance_hold.request_id));
+  ELSIF _hold.id IS NULL THEN
+    RETURN NULL;
+  END IF;
+  RETURN ledger.balance_hold_row(_hold, person, replayed => TRUE);
+END;
+$$;
+
+REVOKE ALL ON FUNCTION ledger.replayed_balance_hold FROM PUBLIC;
