@@ -15,7 +15,9 @@ BEGIN
     SELECT person.* INTO _user FROM users AS person WHERE person.subject = find_user.user_id;
   END IF;
   IF _user.id IS NULL THEN
-    PERFORM ledger.refuse(ledger.problem('not_found', format('There is no user %s.', find_user.user_id)));
+    PERFORM ledger.refuse(ledger.problem('not_found', format(
+      'There is no user %s.', coalesce(find_user.user_id, 'without a user_id')
+    )));
   END IF;
   RETURN _user;
 END;

@@ -1,5 +1,5 @@
--- A user's balance. What overdue holds still hold counts as available.
-CREATE OR REPLACE FUNCTION ledger.get_balance(user_id TEXT) RETURNS ledger.balance
+-- A user's balance. What overdue holds still hold counts as available. Nobody is not a user.
+CREATE OR REPLACE FUNCTION ledger.get_balance(user_id TEXT DEFAULT NULL) RETURNS ledger.balance
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER

@@ -63,7 +63,7 @@ BEGIN
     user_id, amount, description, transaction_type, service_type, service_name,
     transaction_metadata, request_id, refund_of, refundable_after
   ) VALUES (
-    _person.id, _credits / 1000.0, coalesce(refund_spending.reason, 'Refund'), 'refund',
+    _person.id, _credits / 1000.0, refund_spending.reason, 'refund',
     _charge.service_type, _charge.service_name,
     jsonb_strip_nulls(jsonb_build_object('reason', refund_spending.reason)),
     _key, _charge.id, (_refundable - _credits) / 1000.0
