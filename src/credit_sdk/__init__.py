@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     from credit_sdk._flows.retrying import Retries
     from credit_sdk.account import Account
     from credit_sdk.async_client import AsyncBillingClient
+    from credit_sdk.async_sdk import AsyncCreditSDK
     from credit_sdk.async_service import AsyncCreditDeductionService
     from credit_sdk.backends.memory import MemoryLedger
     from credit_sdk.charge import AsyncOpenCharge, OpenCharge
     from credit_sdk.client import BillingClient
     from credit_sdk.context import acting_as, current_charge
+    from credit_sdk.decorators import consume_credits, default_sdk, require_credits
     from credit_sdk.errors import (
         ConfigurationError,
         ConflictError,
@@ -42,9 +44,20 @@ if TYPE_CHECKING:
         ValidationFailedError,
     )
     from credit_sdk.identifiers import new_request_id
-    from credit_sdk.models import Charge, CreditCheck, CreditPool, Hold, Receipt, RefundReceipt, Usage
+    from credit_sdk.models import (
+        Charge,
+        CreditCheck,
+        CreditPool,
+        Hold,
+        Receipt,
+        RefundReceipt,
+        Statement,
+        Transaction,
+        Usage,
+    )
     from credit_sdk.operations import Deduct
     from credit_sdk.prices import LOOPNET_PRICES, PriceList
+    from credit_sdk.sdk import CreditSDK
     from credit_sdk.service import CreditDeductionService
 
 _ERRORS = (
@@ -73,15 +86,27 @@ _ERRORS = (
     "UnexpectedResponseError",
     "ValidationFailedError",
 )
-_MODELS = ("Charge", "CreditCheck", "CreditPool", "Hold", "Receipt", "RefundReceipt", "Usage")
+_MODELS = (
+    "Charge",
+    "CreditCheck",
+    "CreditPool",
+    "Hold",
+    "Receipt",
+    "RefundReceipt",
+    "Statement",
+    "Transaction",
+    "Usage",
+)
 
 _HOMES = {
     "Account": "account",
     "AsyncBillingClient": "async_client",
     "AsyncCreditDeductionService": "async_service",
+    "AsyncCreditSDK": "async_sdk",
     "AsyncOpenCharge": "charge",
     "BillingClient": "client",
     "CreditDeductionService": "service",
+    "CreditSDK": "sdk",
     "Deduct": "operations",
     "LOOPNET_PRICES": "prices",
     "MemoryLedger": "backends.memory",
@@ -89,8 +114,11 @@ _HOMES = {
     "PriceList": "prices",
     "Retries": "_flows.retrying",
     "acting_as": "context",
+    "consume_credits": "decorators",
     "current_charge": "context",
+    "default_sdk": "decorators",
     "new_request_id": "identifiers",
+    "require_credits": "decorators",
     **dict.fromkeys(_ERRORS, "errors"),
     **dict.fromkeys(_MODELS, "models"),
 }
@@ -100,6 +128,7 @@ __all__ = [
     "Account",
     "AsyncBillingClient",
     "AsyncCreditDeductionService",
+    "AsyncCreditSDK",
     "AsyncOpenCharge",
     "BillingClient",
     "Charge",
@@ -109,6 +138,7 @@ __all__ = [
     "CreditDeductionService",
     "CreditError",
     "CreditPool",
+    "CreditSDK",
     "Deduct",
     "Hold",
     "HoldClosedError",
@@ -134,14 +164,19 @@ __all__ = [
     "RefusedError",
     "Retries",
     "SchemaMissingError",
+    "Statement",
     "TokenExpiredError",
+    "Transaction",
     "UnavailableError",
     "UnexpectedResponseError",
     "Usage",
     "ValidationFailedError",
     "acting_as",
+    "consume_credits",
     "current_charge",
+    "default_sdk",
     "new_request_id",
+    "require_credits",
 ]
 
 

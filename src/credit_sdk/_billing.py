@@ -79,6 +79,13 @@ class Billing:
         """Let billable functions in this block be paid by `account`, unless they name another payer."""
         return context.acting_as(account)
 
+    @classmethod
+    def _at(cls, till: Till) -> Self:
+        """Return a service of this kind on the connections of another."""
+        service = object.__new__(cls)
+        service._till = till
+        return service
+
     def _within(self, connection: Any) -> Self:
         joined = copy(self)
         joined._till = self._till.within(connection)  # noqa: SLF001 - a copy of this very object

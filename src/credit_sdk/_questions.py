@@ -1,15 +1,13 @@
-"""What callers say about holds, charges and users, as the fields of operations."""
+"""What callers say about users and themselves, as operations and their fields."""
 
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
-from uuid import UUID
 
 from pydantic import SecretStr
 
 from credit_sdk.account import Account
 from credit_sdk.errors import ConfigurationError
-from credit_sdk.models import Hold, Receipt
 from credit_sdk.operations import GetUserBilling, GetUserCredits, parse
 
 
@@ -37,20 +35,6 @@ def with_session(account: Account, session_token: str | None) -> Account:
     if session_token is None:
         return account
     return account.model_copy(update={"session_token": SecretStr(session_token)})
-
-
-def hold_fields(hold: Hold | UUID | str) -> dict[str, Any]:
-    """Return the fields that name a hold."""
-    if isinstance(hold, Hold):
-        return {"hold_id": hold.hold_id, "org_id": hold.org_id}
-    return {"hold_id": hold}
-
-
-def charge_fields(charge: Receipt | UUID | str) -> dict[str, Any]:
-    """Return the fields that name a charge."""
-    if isinstance(charge, Receipt):
-        return {"charge_id": charge.charge_id, "org_id": charge.org_id}
-    return {"charge_id": charge}
 
 
 def given(fields: Mapping[str, object]) -> dict[str, Any]:

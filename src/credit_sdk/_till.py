@@ -34,6 +34,8 @@ class ChargeRequest:
     metadata: Metadata | None = None
     ttl_seconds: int = DEFAULT_HOLD_SECONDS
     reserve: bool = True
+    description: str | None = None
+    """Kept by a user's own balance only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +85,11 @@ class Till:
         return backend.as_caller(token) if token else backend
 
     def _plan(self, account: Account, request: ChargeRequest) -> ChargePlan:
+        require_account(account)
         cost = self.prices[request.service_type] if request.credits is None else parse_price(request.credits)
         estimate = cost if request.estimate is None else parse_price(request.estimate, argument="estimate")
         return ChargePlan(
-            org_id=paying_organization(account),
+            org_id=account.org_id,
             user_id=account.user_id,
             service_type=request.service_type,
             service_name=request.service_name,
@@ -95,6 +98,7 @@ class Till:
             request_id=request.request_id or new_request_id(),
             metadata=dict(request.metadata or {}),
             ttl_seconds=request.ttl_seconds,
+            description=request.description if account.org_id is None else None,
         )
 
     def _flow(self, plan: ChargePlan, *, reserve: bool) -> Flow[Receipt | None]:
@@ -109,7 +113,7 @@ class Till:
 
 
 def paying_organization(account: Account) -> str:
-    """Return the organisation that pays; raise `ConfigurationError` for an account without one."""
+    """Return the organisation of an account; raise `ConfigurationError` for an account without one."""
     org_id = require_account(account).org_id
     if org_id is None:
         raise ConfigurationError(

@@ -1,26 +1,38 @@
 """Who pays: an organisation member, or a user."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from credit_sdk.errors import ConfigurationError, NotAMemberError
 from credit_sdk.models import OrganizationCredits
-from credit_sdk.operations import OrgId, UserId
+from credit_sdk.operations import AnyUserId, OrgId, validation_failed
 
 
 class Account(BaseModel):
     """Who pays: the member `user_id` of the organisation `org_id`, or, without one, the user.
 
+    Without an organisation the user's own balance pays; a user of that ledger may also be given by number.
     An account that was looked up (`billing.account(...)`) also knows the user's `organizations`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    user_id: UserId
+    user_id: AnyUserId
     org_id: OrgId | None = None
     organizations: tuple[OrganizationCredits, ...] = Field(default=(), repr=False)
     session_token: SecretStr | None = Field(default=None, repr=False)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            user_id: str | int,
+            org_id: str | None = None,
+            organizations: tuple[OrganizationCredits, ...] = (),
+            session_token: SecretStr | None = None,
+        ) -> None: ...
 
     @property
     def organization(self) -> OrganizationCredits | None:
@@ -45,3 +57,13 @@ def require_account(account: Any, argument: str = "account") -> Account:
             "billing.account(user_id), or make it as Account(org_id=..., user_id=...)."
         )
     return account
+
+
+def parse_account(payer: Account | int | str) -> Account:
+    """Return a user as a payer; raise `ValidationFailedError` for what names nobody."""
+    if isinstance(payer, Account):
+        return payer
+    try:
+        return Account(user_id=payer)
+    except ValidationError as error:
+        raise validation_failed(error) from None

@@ -1,4 +1,4 @@
-"""The organisation ledger, blocking; `async_service.py` is the same text with async and await."""
+"""Charging, blocking; `async_service.py` is the same text with async and await."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -8,8 +8,9 @@ from uuid import UUID
 
 from credit_sdk import models, operations
 from credit_sdk._billing import Billing
-from credit_sdk._flows import retrying, selecting_account
-from credit_sdk._questions import charge_fields, given, hold_fields, who_is_asking, with_session
+from credit_sdk._flows import Action, acting_on, retrying, selecting_account
+from credit_sdk._ledgers import ledger_of, payer_fields, refunding
+from credit_sdk._questions import given, who_is_asking, with_session
 from credit_sdk._runners import run
 from credit_sdk._till import ChargeRequest, Metadata, paying_organization
 from credit_sdk.account import Account
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
 
 class CreditDeductionService(Billing):
-    """Charges organisation members for what succeeds. Amounts are credits; see `Billing` for the arguments.
+    """Charges organisation members and users for what succeeds.
+
+    An account's organisation pays, or without one the user's own balance: the methods are the same.
+    Amounts are credits; see `Billing` for the arguments.
 
     Every method may raise `UnavailableError` when the books cannot be reached after all retries,
     `OutcomeUnknownError` when it is also unknown what became of a change, `NotAuthenticatedError`
@@ -35,8 +39,9 @@ class CreditDeductionService(Billing):
         """Look up who pays for a user, or for whoever a session belongs to.
 
         The organisation is `org_id` (`NotAMemberError` if the user is not in it), else the default one,
-        else the one joined first. Without arguments: whoever the service's own session or bearer token
-        belongs to. Raises `NotFoundError` for a user whom the ledger does not know.
+        else the one joined first, else there is none, and the user's own balance pays. Without arguments:
+        whoever the service's own session or bearer token belongs to. Raises `NotFoundError` for a user
+        whom the ledger does not know.
         """
         backend = self._till.connections.backend
         if session_token is not None:
@@ -87,7 +92,7 @@ class CreditDeductionService(Billing):
 
     def check(self, account: Account, credits: Amount) -> models.CreditCheck:
         """Ask whether a charge would be taken now: advice for a user interface."""
-        return self._ask(operations.CheckCredits, account, credits=credits)
+        return self._ask(ledger_of(account.org_id).check, account, credits=credits)
 
     def deduct(
         self,
@@ -105,7 +110,7 @@ class CreditDeductionService(Billing):
         `IdempotencyConflictError` when `request_id` was used for something else.
         """
         return self._ask(
-            operations.Deduct,
+            ledger_of(account.org_id).deduct,
             account,
             credits=credits,
             service_type=service_type,
@@ -131,7 +136,7 @@ class CreditDeductionService(Billing):
     ) -> models.Hold:
         """Set credits aside for `ttl_seconds`; raises what `deduct` raises."""
         return self._ask(
-            operations.PlaceHold,
+            ledger_of(account.org_id).place,
             account,
             credits=credits,
             service_type=service_type,
@@ -143,7 +148,8 @@ class CreditDeductionService(Billing):
 
     def get_hold(self, hold: models.Hold | UUID | str) -> models.Hold:
         """Look at a hold; raises `NotFoundError`."""
-        return self.execute(parse(operations.GetHold, hold_fields(hold)))
+        found: models.Hold = self._act_on(hold, "look")
+        return found
 
     def capture(
         self,
@@ -158,16 +164,19 @@ class CreditDeductionService(Billing):
         longer covers it, `InsufficientCreditsError`, `NotFoundError`, and `IdempotencyConflictError`
         if it was captured with another amount.
         """
-        fields = hold_fields(hold) | {"credits": credits, "request_metadata": dict(metadata or {})}
-        return self.execute(parse(operations.CaptureHold, fields))
+        receipt: models.Receipt = self._act_on(
+            hold, "capture", credits=credits, request_metadata=dict(metadata or {})
+        )
+        return receipt
 
     def void(self, hold: models.Hold | UUID | str) -> models.Hold:
         """Give a hold back; raises `HoldClosedError` if it was captured, `NotFoundError`."""
-        return self.execute(parse(operations.VoidHold, hold_fields(hold)))
+        voided: models.Hold = self._act_on(hold, "void")
+        return voided
 
     def refund(
         self,
-        charge: models.Receipt | UUID | str,
+        charge: models.Receipt | UUID | int | str,
         credits: Amount | None = None,
         *,
         reason: str | None = None,
@@ -175,12 +184,13 @@ class CreditDeductionService(Billing):
     ) -> models.RefundReceipt:
         """Give a charge back, whole or in part; `request_id` is the refund's own.
 
+        A UUID names a charge of an organisation, a number one of a user's own balance.
+
         Raises `ConflictError` when that is more than what is left of the charge, `NotFoundError`.
         """
-        fields = charge_fields(charge) | {"credits": credits, "reason": reason}
-        if request_id is not None:
-            fields["idempotency_key"] = request_id
-        return self.execute(parse(operations.Refund, fields))
+        ledger, named = refunding(charge)
+        fields = named | {"credits": credits, "reason": reason} | given({"idempotency_key": request_id})
+        return self.execute(parse(ledger.refund, fields))
 
     def pool(self, org_id: str) -> models.CreditPool:
         """Look at an organisation's pool."""
@@ -253,6 +263,7 @@ class CreditDeductionService(Billing):
 
         Raises `InsufficientCreditsError` when the pool has not as many, `NotAMemberError`.
         """
+        paying_organization(account)
         return self._ask(
             operations.Allocate,
             account,
@@ -280,7 +291,10 @@ class CreditDeductionService(Billing):
         """Close the connections."""
         self.close()
 
+    def _act_on(self, hold: models.Hold | UUID | str, action: Action, **fields: object) -> Any:
+        flow = acting_on(hold, action, fields, self._till.retries)
+        return run(flow, self._till.connections.backend)
+
     def _ask(self, kind: type[Operation[ResultT_co]], account: Account, **fields: object) -> ResultT_co:
-        payer = {"org_id": paying_organization(account), "user_id": account.user_id}
-        operation = parse(kind, payer | given(fields))
+        operation = parse(kind, payer_fields(account.org_id, account.user_id) | given(fields))
         return run(retrying(operation, self._till.retries), self._till.backend(account))

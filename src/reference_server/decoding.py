@@ -26,7 +26,7 @@ async def decode(
     body = await _body_fields(request, route, seconds) if route.address.has_body else {}
     query = _query_fields(request, route)
     _refuse_repeated([*path, *query, *body])
-    fields = _without_nulls({**query, **body, **path}, route.address.operation)
+    fields = _without_nulls({**query, **_own_names(body, route), **path}, route.address.operation)
     _refuse_reserved(fields, route)
     return _with_idempotency_key(fields, route, request)
 
@@ -77,6 +77,14 @@ def _without_nulls(fields: dict[str, Any], kind: type[BaseModel]) -> dict[str, A
     return {
         name: value for name, value in fields.items() if value is not None or name not in kind.model_fields
     }
+
+
+def _own_names(body: dict[str, Any], route: Route) -> dict[str, Any]:
+    """Return the body with the operation's names for what the address calls otherwise."""
+    names = {wire: name for name, wire in route.address.wire_names.items()}
+    for name in route.address.wire_names.keys() & body.keys():
+        raise _invalid([name], "Extra inputs are not permitted", "extra_forbidden")
+    return {names.get(name, name): value for name, value in body.items()}
 
 
 def _refuse_repeated(names: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ from credit_sdk import (
     InsufficientCreditsError,
     InvalidAmountError,
     MemoryLedger,
+    NotFoundError,
     ValidationFailedError,
 )
 from credit_sdk.operations import AddCredits, ListCharges, PlaceHold, parse
@@ -221,9 +222,16 @@ def test_a_wrong_argument_is_named(
         pytest.fail("the block ran")
 
 
-def test_an_account_without_an_organisation_is_refused(billing: CreditDeductionService) -> None:
-    with pytest.raises(ConfigurationError, match="No organisation pays for user ada"):
-        billing.charge(Account(user_id="ada"), 5, service_type="x")
+def test_an_account_without_an_organisation_pays_alone(
+    ledger: MemoryLedger, billing: CreditDeductionService
+) -> None:
+    ledger.add_user("ada", credits=8)
+    with billing.charge(Account(user_id="ada"), 5, service_type="x") as charge:
+        assert charge.hold is not None
+        assert charge.hold.org_id is None
+    assert charge.receipt.remaining == 3
+    with pytest.raises(NotFoundError), billing.charge(Account(user_id="bob"), 5, service_type="x"):
+        pytest.fail("the block ran")
 
 
 @pytest.mark.parametrize("seconds", [True, "900", "1_0", 5.5, 0, 86_401, None])

@@ -6,11 +6,13 @@ blocking, one awaiting; tests step flows by hand and fail any step they like.
 """
 
 from credit_sdk._flows.charging import ChargePlan, HoldSupport, charging, deducting_afterwards
+from credit_sdk._flows.holding import Action, acting_on
 from credit_sdk._flows.retrying import Retries, retrying
 from credit_sdk._flows.selecting import require_known, selecting_account
 from credit_sdk._flows.steps import Failed, Flow, Perform, Sleep
 
 __all__ = [
+    "Action",
     "ChargePlan",
     "Failed",
     "Flow",
@@ -18,6 +20,7 @@ __all__ = [
     "Perform",
     "Retries",
     "Sleep",
+    "acting_on",
     "charging",
     "deducting_afterwards",
     "require_known",

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from credit_sdk._flows.retrying import Retries, retrying
 from credit_sdk._flows.steps import Failed, Flow, Perform
+from credit_sdk._ledgers import hold_fields, ledger_of, payer_fields
 from credit_sdk.amounts import SMALLEST_AMOUNT
 from credit_sdk.errors import (
     CreditError,
@@ -19,16 +20,8 @@ from credit_sdk.errors import (
     ValidationFailedError,
 )
 from credit_sdk.identifiers import new_request_id
-from credit_sdk.models import Hold, Receipt
-from credit_sdk.operations import (
-    DEFAULT_HOLD_SECONDS,
-    CaptureHold,
-    CheckCredits,
-    Deduct,
-    PlaceHold,
-    VoidHold,
-    parse,
-)
+from credit_sdk.models import CreditCheck, Hold, Receipt
+from credit_sdk.operations import DEFAULT_HOLD_SECONDS, Operation, parse
 
 logger = logging.getLogger("credit_sdk")
 
@@ -40,10 +33,11 @@ ASK_AGAIN_SECONDS = 60.0
 class ChargePlan:
     """What is to be charged. The caller's work may still change `credits` and `metadata` while it runs.
 
-    `estimate` is held before the work runs, `credits` is taken after it; both in credits.
+    `estimate` is held before the work runs, `credits` is taken after it; both in credits. Without an
+    `org_id` the user's own balance pays, which also keeps a `description`.
     """
 
-    org_id: str
+    org_id: str | None
     user_id: str
     service_type: str
     estimate: Decimal
@@ -53,29 +47,31 @@ class ChargePlan:
     metadata: dict[str, JsonValue] = field(default_factory=dict)
     ttl_seconds: int = DEFAULT_HOLD_SECONDS
     hold: Hold | None = None
+    description: str | None = None
 
-    def hold_request(self) -> PlaceHold:
+    def hold_request(self) -> Operation[Hold]:
         """Return the hold to place; what could not be charged afterwards is refused here."""
         fields = {
             "credits": self.estimate,
             "ttl_seconds": self.ttl_seconds,
             "request_metadata": self.metadata,
         }
-        return parse(PlaceHold, self._common_fields() | fields)
+        return parse(ledger_of(self.org_id).place, self._common_fields() | fields)
 
-    def check_request(self) -> CheckCredits:
+    def check_request(self) -> Operation[CreditCheck]:
         """Return the question whether the estimate would be covered now."""
-        return parse(CheckCredits, {"org_id": self.org_id, "user_id": self.user_id, "credits": self.estimate})
+        payer = payer_fields(self.org_id, self.user_id)
+        return parse(ledger_of(self.org_id).check, payer | {"credits": self.estimate})
 
-    def deduct_request(self, credits: Decimal) -> Deduct:
+    def deduct_request(self, credits: Decimal) -> Operation[Receipt]:
         """Return the charge as one that needs no hold."""
         fields = {"credits": credits, "request_metadata": self.metadata}
-        return parse(Deduct, self._common_fields() | fields)
+        return parse(ledger_of(self.org_id).deduct, self._common_fields() | fields)
 
-    def capture_request(self, hold: Hold) -> CaptureHold:
+    def capture_request(self, hold: Hold) -> Operation[Receipt]:
         """Return the capture of the hold, for what the work has cost."""
-        fields = {"hold_id": hold.hold_id, "org_id": hold.org_id, "credits": self.credits}
-        return parse(CaptureHold, fields | {"request_metadata": self.metadata})
+        fields = {"credits": self.credits, "request_metadata": self.metadata}
+        return parse(ledger_of(hold.org_id).capture, hold_fields(hold) | fields)
 
     def drop_unkeepable_metadata(self) -> None:
         """Leave out what the work has set and cannot be kept: the work is charged all the same."""
@@ -88,8 +84,11 @@ class ChargePlan:
             self.metadata = {"metadata_not_kept": str(error)}
 
     def _common_fields(self) -> dict[str, object]:
-        names = ("org_id", "user_id", "service_type", "service_name", "request_id")
-        return {name: getattr(self, name) for name in names}
+        fields = payer_fields(self.org_id, self.user_id)
+        if self.description is not None:
+            fields["description"] = self.description
+        names = ("service_type", "service_name", "request_id")
+        return fields | {name: getattr(self, name) for name in names}
 
 
 @dataclass(slots=True)
@@ -149,7 +148,7 @@ def _checking(plan: ChargePlan, retries: Retries) -> Flow[None]:
     if not check:
         raise InsufficientCreditsError(
             f"Insufficient credits: {plan.estimate:f} required, {check.available_credits:f} available.",
-            limit="allocation",
+            limit=ledger_of(plan.org_id).limit,
             required=plan.estimate,
             available=check.available_credits,
             request_id=plan.request_id,
@@ -180,7 +179,7 @@ def _releasing(hold: Hold, retries: Retries) -> Flow[None]:
     if hold.status != "held":
         return
     try:
-        yield from retrying(VoidHold(hold_id=hold.hold_id, org_id=hold.org_id), retries)
+        yield from retrying(parse(ledger_of(hold.org_id).void, hold_fields(hold)), retries)
     except CreditError as error:
         logger.warning(
             "Hold %s was not given back (%s); it expires at %s.", hold.hold_id, error, hold.expires_at

@@ -14,7 +14,7 @@ from credit_sdk.backends._outcomes import outcome_error
 from credit_sdk.backends._postgres_errors import statement_error, unexplained
 from credit_sdk.backends._statements import Actor, Call, Row
 from credit_sdk.errors import CreditError, SchemaMissingError
-from credit_sdk.operations import Operation, PlaceHold, ResultT_co
+from credit_sdk.operations import Operation, PlaceBalanceHold, PlaceHold, ResultT_co
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Books:
 
     def carrying_out(self, operation: Operation[ResultT_co]) -> Dialogue[ResultT_co]:
         """Yield the calls of an operation; a failed call is thrown in as `psycopg.Error`."""
-        if isinstance(operation, PlaceHold):
+        if isinstance(operation, PlaceHold | PlaceBalanceHold):
             # Whoever asks for a hold wants to know whether the database was migrated meanwhile.
             self._is_first_system = False
         try:

@@ -26,7 +26,7 @@ from credit_sdk.errors import (
     UnexpectedResponseError,
     error_from_problem,
 )
-from credit_sdk.operations import Operation, PlaceHold, ResultT_co
+from credit_sdk.operations import Operation, PlaceBalanceHold, PlaceHold, ResultT_co
 from credit_sdk.wire import ADDRESS_OF, API_KEY_HEADER, REQUEST_ID_HEADER, SESSION_COOKIE
 
 LARGEST_RESPONSE_BYTES = 16 * 1024 * 1024
@@ -126,12 +126,20 @@ def encode(operation: Operation[Any], base_url: str) -> Request:
     elsewhere = address.path_fields | {"session_digest"}
     if address.has_body:
         content = operation.model_dump_json(exclude_none=True, exclude=set(elsewhere)).encode()
+        if address.wire_names:
+            content = _renamed(content, address.wire_names)
         return Request(address.method, base_url + path, content)
     fields = operation.model_dump(
         mode="json", exclude_none=True, exclude_defaults=True, exclude=set(elsewhere)
     )
     query = urlencode({name: json.dumps(value) if value is True else value for name, value in fields.items()})
     return Request(address.method, f"{base_url}{path}?{query}" if query else base_url + path, None)
+
+
+def _renamed(content: bytes, names: Mapping[str, str]) -> bytes:
+    """Call fields by the names that the address gives them."""
+    body = json.loads(content)
+    return json.dumps({names.get(name, name): value for name, value in body.items()}).encode()
 
 
 def decode(
@@ -194,7 +202,7 @@ def _error(
         if status < _SERVER_ERROR and isinstance(body.get("detail"), str) and "code" in body:
             # A reason that a newer server gives, in its own words.
             return MalformedRequestError(body["detail"], request_id=request_id)
-    if isinstance(operation, PlaceHold) and status in {404, 405, 501}:
+    if isinstance(operation, PlaceHold | PlaceBalanceHold) and status in {404, 405, 501}:
         return HoldsUnsupportedError(f"The server at {host} knows no holds.")
     return _unexplained(status, retry_after, request_id, host)
 

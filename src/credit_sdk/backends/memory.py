@@ -13,6 +13,7 @@ The rules are those of the stored functions, one method for each, on dictionarie
     _memory_billing   the billing screens and the history
     _memory_due       resets, refreshes, ends of periods
     _memory_verification   recomputing the books
+    _memory_people, _memory_balances, _memory_balance_holds, _memory_personal   users' own credits
 
 An operation changes everything it has to, or nothing: one lock is held while it runs.
 """
@@ -27,28 +28,34 @@ from credit_sdk.amounts import Amount, parse_credits, parse_price, to_millicredi
 from credit_sdk.backends._memory_billing import BillingScreens
 from credit_sdk.backends._memory_books import Member, Organization, OrganizationStatus, Pool
 from credit_sdk.backends._memory_due import Due
+from credit_sdk.backends._memory_personal import PersonalLedger
 from credit_sdk.backends._memory_reports import session_digest
-from credit_sdk.backends._memory_verification import Verification
 from credit_sdk.models import Role
 from credit_sdk.operations import (
     AddCredits,
     AddMember,
     Allocate,
     CancelSubscription,
+    CaptureBalanceHold,
     CaptureHold,
+    CheckBalance,
     CheckCredits,
     CreateSubscription,
     Deduct,
     DeductBatch,
     ExpireHolds,
+    GetBalance,
+    GetBalanceHold,
     GetHold,
     GetOrganizationBilling,
     GetPool,
+    GetStatement,
     GetSubscription,
     GetSystemBilling,
     GetUsage,
     GetUserBilling,
     GetUserCredits,
+    GrantCredits,
     ListAllocations,
     ListAudit,
     ListBillingHistory,
@@ -57,15 +64,20 @@ from credit_sdk.operations import (
     ListMembers,
     ListOrganizations,
     ListSubscriptions,
+    ListTransactions,
     Operation,
+    PlaceBalanceHold,
     PlaceHold,
     Refund,
+    RefundSpending,
     ResultT_co,
     RunDue,
     SetCap,
+    Spend,
     UpdateSubscription,
     UpgradeSubscription,
     VerifyLedger,
+    VoidBalanceHold,
     VoidHold,
 )
 
@@ -75,8 +87,8 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class MemoryLedger(Due, Verification, BillingScreens):
-    """The books of organisations in memory. `now` is the only clock.
+class MemoryLedger(PersonalLedger, Due, BillingScreens):
+    """The books of organisations and users in memory. `now` is the only clock.
 
     The set-up methods do what an administrator does in the database by hand; amounts are credits.
     """
@@ -122,11 +134,25 @@ class MemoryLedger(Due, Verification, BillingScreens):
         with self._lock:
             self.members[org_id, user_id] = Member(org_id, user_id, role, is_default, self.now())
             if email is not None:
-                self.emails[user_id] = email
+                self.add_user(user_id, email=email)
             if allocated is not None:
                 self.execute(
                     Allocate(org_id=org_id, user_id=user_id, allocated_credits=parse_credits(allocated))
                 )
+
+    def add_user(self, user_id: str | int, *, credits: Amount = 0, email: str | None = None) -> None:
+        """Open a user's own balance, known by a number or by a subject, with credits on it."""
+        with self._lock:
+            name = self.new_person(str(user_id)).name
+            if email is not None:
+                self.emails[name] = email
+            if credits:
+                self.execute(GrantCredits(user_id=name, credits=parse_credits(credits)))
+
+    def switch_off(self, user_id: str | int) -> None:
+        """Let a user spend nothing any more."""
+        with self._lock:
+            self.person(str(user_id)).is_active = False
 
     def set_allocation(self, org_id: str, user_id: str, credits: Amount) -> None:
         """Set what a member may use altogether, as the documents do by a plain `UPDATE`."""
@@ -209,6 +235,17 @@ _RULES: dict[type[Operation[Any]], Callable[..., Any]] = {
     RunDue: MemoryLedger.run_due,
     SetCap: MemoryLedger.set_cap,
     ListCaps: MemoryLedger.list_caps,
+    CheckBalance: MemoryLedger.check_balance,
+    Spend: MemoryLedger.spend,
+    PlaceBalanceHold: MemoryLedger.place_balance_hold,
+    CaptureBalanceHold: MemoryLedger.capture_balance_hold,
+    VoidBalanceHold: MemoryLedger.void_balance_hold,
+    GetBalanceHold: MemoryLedger.get_balance_hold,
+    RefundSpending: MemoryLedger.refund_spending,
+    GrantCredits: MemoryLedger.grant_credits,
+    GetBalance: MemoryLedger.get_balance,
+    GetStatement: MemoryLedger.get_statement,
+    ListTransactions: MemoryLedger.list_transactions,
 }
 
 

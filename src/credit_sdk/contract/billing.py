@@ -9,7 +9,6 @@ import pytest
 from credit_sdk.account import Account
 from credit_sdk.contract.harness import SERVICE, Harness, Payer, assert_shows, refused
 from credit_sdk.errors import (
-    ConfigurationError,
     IdempotencyConflictError,
     InsufficientCreditsError,
     NotAMemberError,
@@ -48,7 +47,7 @@ class TestAccount:
     def test_a_user_whom_the_ledger_does_not_know(self, ledger: Harness) -> None:
         with refused(NotFoundError):
             ledger.billing.account("nobody-in-particular")
-        with refused(ConfigurationError):
+        with refused(NotFoundError):
             ledger.billing.check(Account(user_id="nobody-in-particular"), 1)
 
 

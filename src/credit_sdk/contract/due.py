@@ -151,7 +151,7 @@ class TestReset:
         receipt = ledger.execute(payer.deduct(30))
         ledger.advance(DAY)
         _run(ledger)
-        ledger.execute(Refund(org_id=payer.org_id, charge_id=receipt.charge_id))
+        ledger.execute(make(Refund, org_id=payer.org_id, charge_id=receipt.charge_id))
         ledger.assert_balance(payer, allocated=100, used=-30, held=0)
         assert_shows(_pool(ledger, payer), used_credits=0, settled_credits=30)
         _verify(ledger, payer)
