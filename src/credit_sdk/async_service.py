@@ -13,7 +13,7 @@ from credit_sdk._ledgers import ledger_of, payer_fields, refunding
 from credit_sdk._questions import given, who_is_asking, with_session
 from credit_sdk._runners import run_async
 from credit_sdk._till import ChargeRequest, Metadata, paying_organization
-from credit_sdk.account import Account
+from credit_sdk.account import Account, require_account
 from credit_sdk.amounts import Amount
 from credit_sdk.charge import AsyncOpenCharge
 from credit_sdk.operations import Operation, ResultT_co, parse
@@ -296,5 +296,6 @@ class AsyncCreditDeductionService(Billing):
         return await run_async(flow, self._till.connections.async_backend)
 
     async def _ask(self, kind: type[Operation[ResultT_co]], account: Account, **fields: object) -> ResultT_co:
-        operation = parse(kind, payer_fields(account.org_id, account.user_id) | given(fields))
+        payer = require_account(account)
+        operation = parse(kind, payer_fields(payer.org_id, payer.user_id) | given(fields))
         return await run_async(retrying(operation, self._till.retries), self._till.async_backend(account))

@@ -13,7 +13,7 @@ from credit_sdk._ledgers import ledger_of, payer_fields, refunding
 from credit_sdk._questions import given, who_is_asking, with_session
 from credit_sdk._runners import run
 from credit_sdk._till import ChargeRequest, Metadata, paying_organization
-from credit_sdk.account import Account
+from credit_sdk.account import Account, require_account
 from credit_sdk.amounts import Amount
 from credit_sdk.charge import OpenCharge
 from credit_sdk.operations import Operation, ResultT_co, parse
@@ -296,5 +296,6 @@ class CreditDeductionService(Billing):
         return run(flow, self._till.connections.backend)
 
     def _ask(self, kind: type[Operation[ResultT_co]], account: Account, **fields: object) -> ResultT_co:
-        operation = parse(kind, payer_fields(account.org_id, account.user_id) | given(fields))
+        payer = require_account(account)
+        operation = parse(kind, payer_fields(payer.org_id, payer.user_id) | given(fields))
         return run(retrying(operation, self._till.retries), self._till.backend(account))

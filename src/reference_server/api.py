@@ -18,11 +18,11 @@ from credit_sdk.errors import (
     PermissionDeniedError,
 )
 from credit_sdk.models import ChargePage
-from credit_sdk.operations import ListCharges, parse
+from credit_sdk.operations import ListCharges
 from reference_server.access import Ledger
 from reference_server.auth import Authenticator, credential_of
 from reference_server.callers import Caller, Session
-from reference_server.decoding import decode
+from reference_server.decoding import decode, operation_of
 from reference_server.encoding import (
     CSV_TYPE,
     JSON_TYPE,
@@ -95,7 +95,7 @@ class Api:
         kind = route.address.operation
         accepted = media_type(request, [JSON_TYPE, *([CSV_TYPE] if kind is ListCharges else [])])
         fields = await decode(request, route, path, seconds=self.settings.body_seconds)
-        operation = await route.terms.rule(caller, parse(kind, fields), self.ledger)
+        operation = await route.terms.rule(caller, operation_of(route, fields), self.ledger)
         ledger = self.ledger
         if route.is_audited:
             ledger = ledger.on_behalf_of(caller.actor(request.state.request_id))

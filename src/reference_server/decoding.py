@@ -9,13 +9,14 @@ from pydantic import BaseModel
 from starlette.requests import Request
 
 from credit_sdk.errors import FieldError, ValidationFailedError
-from credit_sdk.operations import Deduct, DeductBatch
+from credit_sdk.operations import Deduct, DeductBatch, Operation, parse
 from credit_sdk.wire import IDEMPOTENCY_HEADER
 from reference_server.bodies import has_body, read_body, require_json
 from reference_server.routes import Route
 from reference_server.strict_json import parse_object
 
 MOST_PARAMETERS = 50
+LONGEST_NOTE = 255
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 
@@ -29,6 +30,27 @@ async def decode(
     fields = _without_nulls({**query, **_own_names(body, route), **path}, route.address.operation)
     _refuse_reserved(fields, route)
     return _with_idempotency_key(fields, route, request)
+
+
+def operation_of(route: Route, fields: Mapping[str, Any]) -> Operation[Any]:
+    """Return the operation; what is wrong with it is told by the names of the address."""
+    try:
+        return parse(route.address.operation, fields)
+    except ValidationFailedError as error:
+        raise _by_wire_names(error, route.address.wire_names) from None
+
+
+def _by_wire_names(error: ValidationFailedError, names: Mapping[str, str]) -> ValidationFailedError:
+    """Name the argument as the caller did. Sentences begin with its name."""
+    for name, wire in names.items():
+        if error.detail.startswith(name):
+            renamed = [
+                entry | {"loc": [names.get(str(part), part) for part in entry["loc"]]}
+                for entry in error.errors
+            ]
+            detail = wire + error.detail.removeprefix(name)
+            return type(error)(detail, errors=renamed)
+    return error
 
 
 async def _body_fields(request: Request, route: Route, seconds: float) -> dict[str, Any]:
@@ -84,7 +106,21 @@ def _own_names(body: dict[str, Any], route: Route) -> dict[str, Any]:
     names = {wire: name for name, wire in route.address.wire_names.items()}
     for name in route.address.wire_names.keys() & body.keys():
         raise _invalid([name], "Extra inputs are not permitted", "extra_forbidden")
-    return {names.get(name, name): value for name, value in body.items()}
+    return {names.get(name, name): value for name, value in _with_notes(body, route).items()}
+
+
+def _with_notes(body: dict[str, Any], route: Route) -> dict[str, Any]:
+    """Move what the address only notes, such as the id of a job, into the metadata."""
+    notes = {name: body[name] for name in route.terms.noted if body.get(name) is not None}
+    for name, value in notes.items():
+        if isinstance(value, bool) or not isinstance(value, str | int) or len(str(value)) > LONGEST_NOTE:
+            raise _invalid([name], "Input should be a string or a whole number", "string_type")
+    metadata = body.get("request_metadata")
+    rest = {name: value for name, value in body.items() if name not in route.terms.noted}
+    if not notes or not isinstance(metadata, dict | None):
+        return rest
+    _refuse_repeated([*notes, *(metadata or {})])
+    return rest | {"request_metadata": {**(metadata or {}), **notes}}
 
 
 def _refuse_repeated(names: Iterable[str]) -> None:

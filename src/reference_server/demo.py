@@ -9,7 +9,7 @@ import psycopg
 
 from credit_sdk.backends.sql import SqlBackend
 from credit_sdk.models import Role
-from credit_sdk.operations import AddCredits, Allocate
+from credit_sdk.operations import AddCredits, Allocate, GrantCredits
 from reference_server.callers import CONSUME, READ
 from reference_server.credentials import Connection, create_api_key, open_session
 from reference_server.passwords import hash_password
@@ -85,10 +85,10 @@ def load_demo(database_url: str) -> dict[str, Any]:
 def _load_user(connection: Connection, subject: str, user: _User) -> None:
     password_hash = hash_password(user.password) if user.password else None
     connection.execute(
-        "INSERT INTO users (id, subject, email, name, user_type, password_hash, credits) VALUES"
-        " (COALESCE(%s, nextval(pg_get_serial_sequence('users', 'id'))), %s, %s, %s, %s, %s, %s)"
+        "INSERT INTO users (id, subject, email, name, user_type, password_hash) VALUES"
+        " (COALESCE(%s, nextval(pg_get_serial_sequence('users', 'id'))), %s, %s, %s, %s, %s)"
         " ON CONFLICT DO NOTHING",
-        [user.id, subject, user.email, user.name, user.user_type, password_hash, user.credits],
+        [user.id, subject, user.email, user.name, user.user_type, password_hash],
     )
 
 
@@ -115,6 +115,9 @@ def _load_credits(database_url: str) -> None:
     """Grant and allocate under fixed request ids, which do it once."""
     backend = SqlBackend(database_url, pool_size=1)
     try:
+        for subject, user in _USERS.items():
+            if user.credits:
+                _grant(backend, subject, user.credits)
         for org_id, organization in _ORGANIZATIONS.items():
             backend.execute(
                 AddCredits(org_id=org_id, credits=organization.credits, request_id=f"demo:{org_id}:pool")
@@ -131,6 +134,18 @@ def _load_credits(database_url: str) -> None:
                 )
     finally:
         backend.close()
+
+
+def _grant(backend: SqlBackend, subject: str, credits: Decimal) -> None:
+    backend.execute(
+        GrantCredits(
+            user_id=subject,
+            credits=credits,
+            description="Demonstration credits",
+            admin_id=SYSTEM_ADMIN,
+            request_id=f"demo:{subject}:credits",
+        )
+    )
 
 
 def _issue(connection: Connection) -> dict[str, Any]:

@@ -207,15 +207,18 @@ _IDEMPOTENCY: Json = {
 
 
 def _body_schema(route: Route, schema: Json) -> Json:
-    path = route.address.path_fields
+    path, names = route.address.path_fields, route.address.wire_names
     if not path:
         return {"$ref": f"#/components/schemas/{route.address.operation.__name__}"}
-    return schema | {
-        "properties": {name: field for name, field in schema["properties"].items() if name not in path},
-        "required": [
-            name for name in schema.get("required", ()) if name not in path and not route.terms.in_query
-        ],
+    properties = {
+        names.get(name, name): field for name, field in schema["properties"].items() if name not in path
     }
+    required = [
+        names.get(name, name)
+        for name in schema.get("required", ())
+        if name not in path and not route.terms.in_query
+    ]
+    return schema | {"properties": {**properties, **route.terms.noted}, "required": required}
 
 
 def _responses(route: Route) -> Json:

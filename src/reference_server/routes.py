@@ -1,7 +1,7 @@
 """The table of addresses: which operation, who may, how it is limited, how large its body may be."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 from urllib.parse import unquote
@@ -27,9 +27,12 @@ class Terms:
     """Whether the fields of a body may stand in the query instead, as the documents do for `add`."""
     reserved: frozenset[str] = frozenset()
     """Fields that the server fills in, so that no request may; those of a batch are its charges'."""
+    noted: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    """Members of a body that are kept in the metadata, with their JSON Schemas."""
 
 
 _FROM_CALLER = frozenset({"api_key_id"})
+_JOB_ID = {"job_id": {"anyOf": [{"type": "string", "maxLength": 255}, {"type": "integer"}]}}
 
 TERMS: Mapping[type[Operation[Any]], Terms] = {
     operations.CheckCredits: Terms(access.spends, charging=True),
@@ -69,7 +72,7 @@ TERMS: Mapping[type[Operation[Any]], Terms] = {
     operations.GetStatement: Terms(personal.reads_person),
     operations.ListTransactions: Terms(personal.reads_person),
     operations.GrantCredits: Terms(personal.grants),
-    operations.Spend: Terms(personal.spends_own, charging=True),
+    operations.Spend: Terms(personal.spends_own, charging=True, noted=_JOB_ID),
     operations.CheckBalance: Terms(personal.spends_own, charging=True),
     operations.PlaceBalanceHold: Terms(personal.spends_own, charging=True),
     operations.GetBalanceHold: Terms(personal.sees_own_hold, charging=True),
