@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import psycopg
@@ -35,6 +35,12 @@ T = TypeVar("T")
 
 SERVICE = "contact_lookup"
 PATIENCE_SECONDS = 20
+
+
+class Doable(Protocol):
+    """What can be done on a connection, such as a call."""
+
+    def on(self, connection: Connection) -> Row: ...
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ class Books:
         """Return a further connection."""
         return self.opened.enter_context(_connect(self.database_url))
 
-    def do(self, call: Call) -> Row:
+    def do(self, call: Doable) -> Row:
         return call.on(self.connection)
 
     def execute(self, statement: str, *values: object) -> list[Row]:
@@ -126,7 +132,7 @@ class Books:
         cursor = self.connection.execute(statement.encode(), values or None)
         return cursor.fetchall() if cursor.description else []
 
-    def refusal(self, call: Call) -> Refusal:
+    def refusal(self, call: Doable) -> Refusal:
         """Return why a call is refused; fail if it is not."""
         with pytest.raises(psycopg.Error) as caught:
             self.do(call)
@@ -205,7 +211,7 @@ class Books:
         found: list[Row] = self.do(Call("verify_ledger", {"org_id": self.org_id}))["differences"]
         return found
 
-    def at_once(self, calls: Sequence[Call]) -> list[Row | Refusal]:
+    def at_once(self, calls: Sequence[Doable]) -> list[Row | Refusal]:
         """Carry calls out at the same moment, each on a connection of its own; return what came of each."""
         return self.in_threads([partial(outcome, call) for call in calls])
 
@@ -221,11 +227,11 @@ class Books:
         with ThreadPoolExecutor(len(work)) as threads:
             return list(threads.map(carry_out, work))
 
-    def meanwhile(self, first: Call, second: Call) -> Row | Refusal:
+    def meanwhile(self, first: Doable, second: Doable) -> Row | Refusal:
         """Carry `first` out, and commit it only when `second` waits for it; return what comes of `second`."""
         return self.all_meanwhile(first, second)[0]
 
-    def all_meanwhile(self, first: Call, *others: Call) -> list[Row | Refusal]:
+    def all_meanwhile(self, first: Doable, *others: Doable) -> list[Row | Refusal]:
         """Carry `first` out, and commit it only when all `others` wait; return what comes of them."""
         holding, waiting = self.connect(), [self.connect() for _ in others]
         with ThreadPoolExecutor(len(others)) as threads:
@@ -254,7 +260,7 @@ def set_clock(books: Books, moment: datetime) -> None:
     )
 
 
-def outcome(call: Call, connection: Connection) -> Row | Refusal:
+def outcome(call: Doable, connection: Connection) -> Row | Refusal:
     try:
         return call.on(connection)
     except psycopg.Error as error:

@@ -1,5 +1,5 @@
 -- The queries that indexes exist for, each under the index that is named after it.
--- 'o' and 'u' stand for an organisation and a member.
+-- 'o' and 'u' stand for an organisation and a member, 7 for a user of the user ledger.
 
 -- credit_usage_attribution_pkey
 SELECT * FROM credit_usage_attribution WHERE org_id = 'o' AND request_id = 'r';
@@ -92,3 +92,41 @@ SELECT * FROM organization_subscriptions WHERE org_id = 'o' AND status = 'active
 SELECT * FROM credit_caps WHERE org_id = 'o' AND (scope, subject) IN (('organization', ''), ('member', 'u'));
 -- audit_log_latest_of_org
 SELECT * FROM audit_log WHERE org_id = 'o' ORDER BY created_at DESC LIMIT 9;
+-- users_pkey
+UPDATE users SET credits = credits - 1 WHERE id = 7 AND credits - 1 >= held_credits;
+
+-- users_subject_key
+SELECT * FROM users WHERE subject = 'u';
+
+-- users_email_key
+SELECT * FROM users WHERE email = 'u';
+
+-- credits_transactions_pkey
+SELECT * FROM credits_transactions WHERE id = 7;
+
+-- credits_transactions_user_id_request_id_key
+SELECT * FROM credits_transactions WHERE user_id = 7 AND request_id = 'r';
+
+-- credits_transactions_latest_of_user
+SELECT * FROM credits_transactions
+WHERE user_id = 7 AND (created_at, id) < (now(), 5)
+ORDER BY created_at DESC, id DESC LIMIT 51;
+
+SELECT * FROM credits_transactions
+WHERE user_id = 7 AND created_at >= now() - INTERVAL '30 days'
+ORDER BY created_at DESC LIMIT 10;
+
+-- credits_transactions_refunds_of_charge
+SELECT sum(amount) FROM credits_transactions WHERE refund_of = 7;
+
+-- user_credit_holds_pkey
+SELECT * FROM user_credit_holds WHERE id = '01a1fb95-1f71-7022-b497-824d3e7cf0ca';
+
+-- user_credit_holds_one_of_request
+SELECT * FROM user_credit_holds WHERE user_id = 7 AND request_id = 'r' AND status = 'held';
+
+-- user_credit_holds_overdue
+SELECT * FROM user_credit_holds WHERE status = 'held' AND expires_at <= now() ORDER BY expires_at LIMIT 9;
+
+SELECT sum(credits) FROM user_credit_holds
+WHERE status = 'held' AND expires_at <= now() AND user_id = 7;

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.ledger.conftest import Books
+    from tests.ledger.conftest import Books, Call, Row
 
 NAMED = re.compile(r"^-- (\w+)\n(.*?)(?=^-- |\Z)", re.MULTILINE | re.DOTALL)
 QUERIES = [
@@ -20,9 +20,9 @@ QUERIES = [
 ]
 GROWING_TABLES = [
     "credit_usage_attribution", "credit_holds", "user_credit_allocations", "org_billing_history",
-    "organization_subscriptions",
+    "organization_subscriptions", "users", "credits_transactions", "user_credit_holds",
 ]  # fmt: skip
-# 20 organisations beside ours, each with the same 100 users.
+# 20 organisations beside ours, each with the same 100 users; and 500 users of the user ledger.
 MANY_BOOKS = """
 INSERT INTO organizations (id, name) SELECT n, n FROM generate_series(1, 20) AS n;
 INSERT INTO user_credit_allocations (org_id, user_id)
@@ -34,6 +34,10 @@ SELECT org_id, user_id, 1, 'valuation', id, now() + user_id::int * INTERVAL '1 m
 FROM user_credit_allocations;
 INSERT INTO org_billing_history (org_id, event_type, request_id)
 SELECT org_id, 'credit_grant', id FROM user_credit_allocations;
+INSERT INTO users (subject, email, credits) SELECT 'u' || n, n, 100 FROM generate_series(1, 500) AS n;
+INSERT INTO credits_transactions (user_id, amount) SELECT id, -1 FROM users CROSS JOIN generate_series(1, 3);
+INSERT INTO user_credit_holds (user_id, credits, service_type, request_id, expires_at)
+SELECT id, 1, 'valuation', id, now() + id * INTERVAL '1 minute' FROM users;
 ANALYZE;
 SET enable_seqscan = off;
 SET enable_bitmapscan = off;
@@ -83,4 +87,24 @@ def test_functions_read_no_table_as_a_whole(planner: Books) -> None:
             planner.add(5),
         ):
             planner.do(call)
+        assert planner.execute(read) == before
+
+
+def test_functions_of_users_read_no_table_as_a_whole(planner: Books, make_call: type[Call]) -> None:
+    def of_user(function: str, **arguments: object) -> Row:
+        return planner.do(make_call(function, {"user_id": "u7"} | arguments))
+
+    read = "SELECT relname, seq_scan FROM pg_stat_xact_user_tables ORDER BY relname"
+    with planner.connection.transaction():
+        before = planner.execute(read)
+        charge = of_user("spend", credits=5)
+        hold, other = (of_user("place_balance_hold", credits=5) for _ in range(2))
+        of_user("capture_balance_hold", hold_id=hold["hold_id"])
+        of_user("void_balance_hold", hold_id=other["hold_id"])
+        of_user("refund_spending", transaction_id=charge["charge_id"])
+        of_user("grant_credits", credits=5, request_id="gift")
+        of_user("grant_credits", credits=5, request_id="gift")
+        of_user("check_balance", credits=5)
+        of_user("get_statement")
+        planner.do(planner.sweep())
         assert planner.execute(read) == before
