@@ -1,10 +1,5 @@
--- Every SQL statement of the source documents about the organisation ledger, word for word, each under the
--- document that it comes from. `ORG_UUID` and `TEST_ORG_UUID` are what the documents write for an id.
---
--- Left for the user ledger, which comes later: the Whatnot guide's
---   SELECT COALESCE(SUM(amount), 0) FROM credits_transactions WHERE user_id = :user_id
---   INSERT INTO credits_transactions (user_id, amount, description, transaction_type, created_at)
---   VALUES (:user_id, :amount, :description, 'service', NOW())
+-- Every SQL statement of the source documents, word for word, each under the document that it comes from.
+-- `ORG_UUID` and `TEST_ORG_UUID` are what the documents write for an id.
 
 -- loopnet-quick-start.md: check credits
 SELECT has_sufficient_credits($1, $2, $3)
@@ -113,3 +108,13 @@ UPDATE user_credit_allocations
 SET allocated_credits = 5000000
 WHERE org_id = 'test-org-llm-001'
   AND user_id = '2d30c892-5140-48e9-87fa-899cbeb6c2fb';
+
+-- whatnot-autoprint-integration-guide.md: get user credit balance
+                SELECT COALESCE(SUM(amount), 0) 
+                FROM credits_transactions 
+                WHERE user_id = :user_id
+
+-- whatnot-autoprint-integration-guide.md: consume credits
+                INSERT INTO credits_transactions 
+                (user_id, amount, description, transaction_type, created_at)
+                VALUES (:user_id, :amount, :description, 'service', NOW())

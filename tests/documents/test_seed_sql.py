@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 import asyncpg  # type: ignore[import-untyped]  # has no stubs
 import psycopg
 import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, sessionmaker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -19,8 +22,13 @@ if TYPE_CHECKING:
 
 STATEMENT = re.compile(r"^-- (\S+\.md: [^\n]*)\n(.*?)(?=\n\n-- \S+\.md: |\Z)", re.MULTILINE | re.DOTALL)
 STATEMENTS = STATEMENT.findall(Path(__file__).with_name("seed_statements.sql").read_text())
-BY_HAND = {title: statement for title, statement in STATEMENTS if "$1" not in statement}
+OF_USERS = {title: statement for title, statement in STATEMENTS if ":user_id" in statement}
 FROM_PROGRAMS = {title: statement for title, statement in STATEMENTS if "$1" in statement}
+BY_HAND = {
+    title: statement
+    for title, statement in STATEMENTS
+    if title not in OF_USERS and title not in FROM_PROGRAMS
+}
 CHECK, DEDUCT = (
     {title: statement for title, statement in FROM_PROGRAMS.items() if name in statement}
     for name in ("has_sufficient_credits", "deduct_credits")
@@ -62,7 +70,7 @@ def the_charge(service_type: str = "company_enrichment", credits: int = 50_000) 
 
 
 def test_the_statements_are_all_there() -> None:
-    assert (len(BY_HAND), len(CHECK), len(DEDUCT)) == (13, 2, 2)
+    assert (len(BY_HAND), len(CHECK), len(DEDUCT), len(OF_USERS)) == (13, 2, 2, 2)
 
 
 @pytest.mark.parametrize("title", BY_HAND)
@@ -137,3 +145,41 @@ async def test_the_card_charges_a_thousandth(application: asyncpg.Connection) ->
         "SELECT credits_used / 1000.0 FROM credit_usage_attribution WHERE request_id = 'req_2'"
     )
     assert taken == Decimal("0.05")
+
+
+@pytest.fixture
+def session(database_url: str) -> Iterator[Session]:
+    """A session as the integration guide opens it, of a database whose user 123 has 100 credits."""
+    engine = create_engine(database_url.replace("postgresql://", "postgresql+psycopg://", 1))
+    with sessionmaker(bind=engine)() as session:
+        session.execute(
+            text(
+                "INSERT INTO users (id, subject, email, credits) VALUES (123, '123', 'user@example.com', 100)"
+            )
+        )
+        yield session
+    engine.dispose()
+
+
+def test_the_guide_reads_and_takes_credits_of_a_user(session: Session) -> None:
+    read, take = (text(statement) for statement in OF_USERS.values())
+    job = {"user_id": 123, "amount": -5, "description": "Whatnot Autoprint Job"}
+    assert session.execute(read, {"user_id": 123}).scalar() == 100
+    session.execute(take, job)
+    session.commit()
+    assert session.execute(read, {"user_id": 123}).scalar() == 95
+    assert session.execute(text("SELECT credits FROM users WHERE id = 123")).scalar() == 95
+    assert session.execute(read, {"user_id": 124}).scalar() == 0
+
+
+def test_the_guides_insert_does_not_overdraw(session: Session) -> None:
+    """Its check of the balance comes before, so another job may have spent the credits meanwhile."""
+    read, take = (text(statement) for statement in OF_USERS.values())
+    job = {"user_id": 123, "amount": -60, "description": "Whatnot Autoprint Job"}
+    session.execute(take, job)
+    session.commit()
+    with pytest.raises(DBAPIError, match="Insufficient credits") as caught:
+        session.execute(take, job)
+    assert isinstance(caught.value.orig, psycopg.errors.RaiseException)
+    session.rollback()
+    assert session.execute(read, {"user_id": 123}).scalar() == 40

@@ -81,7 +81,7 @@ class Purse:
         named = {"transaction_id": charge["charge_id"], "idempotency_key": key or unique("refund")}
         return self.call("refund_spending", credits=credits, **named)
 
-    def list(self, **filters: Any) -> Row:
+    def transactions(self, **filters: Any) -> Row:
         return self.books.do(self.call("list_transactions", user_id=self.user_id, **filters))
 
     def insert(self, amount: str, request_id: str | None = None, **more: Any) -> Insert:

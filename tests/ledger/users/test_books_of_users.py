@@ -193,15 +193,16 @@ def test_transactions_are_listed_newest_first_and_page_by_page(purse: Purse) -> 
     books.do(purse.capture(hold, request_metadata={"pages": 1}))
     books.do(purse.refund(charge, 4_000, key="back"))
     books.do(purse.grant(1_000, "gift", admin_id="root", request_metadata={"why": "kind"}))
-    pages, cursor = [], None
+    pages: list[list[str]] = []
+    cursor = None
     while not pages or cursor:
-        page = purse.list(limit=2, cursor=cursor)
+        page = purse.transactions(limit=2, cursor=cursor)
         pages.append([row["request_id"] for row in page["items"]])
         cursor = page["next_cursor"]
     assert [len(page) for page in pages] == [2, 2, 1]
     assert [each for page in pages for each in page][:4] == ["gift", "back", "job-2", "job-1"]
 
-    gift, back, captured, spent, _ = purse.list()["items"]
+    gift, back, captured, spent, _ = purse.transactions()["items"]
     assert (gift["amount"], gift["balance_after"], gift["transaction_type"]) == (
         1_000,
         90_000,
@@ -225,7 +226,7 @@ def test_transactions_are_listed_by_type_and_time(purse: Purse) -> None:
     books.do(purse.spend(1_000, "job-2", transaction_type="subscription"))
 
     def listed(**filters: Any) -> list[int]:
-        return [row["amount"] for row in purse.list(**filters)["items"]]
+        return [row["amount"] for row in purse.transactions(**filters)["items"]]
 
     assert listed(transaction_type="service") == [-1_000, 100_000]
     assert listed(since=row["at"]) == [-1_000]

@@ -129,7 +129,7 @@ def test_the_same_id_thirty_times_is_one_charge(purse: Purse) -> None:
 
 
 def test_plain_rows_and_spends_of_the_same_id_are_one_charge(purse: Purse) -> None:
-    calls = [purse.spend(1_000, "job-7"), purse.insert("-1", "job-7")] * 10
+    calls: list[Doable] = [purse.spend(1_000, "job-7"), purse.insert("-1", "job-7")] * 10
     outcomes = codes(purse.books.at_once(calls))
     assert outcomes["done"] == 1
     assert set(outcomes) <= {"done", "replayed", "idempotency_conflict", "23505"}
