@@ -27,14 +27,16 @@ from psycopg import sql
 from credit_sdk import (
     AsyncBillingClient,
     AsyncCreditDeductionService,
+    AsyncCreditSDK,
     BillingClient,
     CreditDeductionService,
+    CreditSDK,
     MemoryLedger,
 )
 from credit_sdk.amounts import parse_credits, to_millicredits
 from credit_sdk.backends._postgres_errors import statement_error
 from credit_sdk.backends.sql import SqlBackend
-from credit_sdk.contract import Harness, blocking, blocking_client
+from credit_sdk.contract import Harness, blocking, blocking_client, blocking_sdk
 from credit_sdk.operations import (
     AddCredits,
     AddMember,
@@ -44,6 +46,7 @@ from credit_sdk.operations import (
     GetOrganizationBilling,
     GetSubscription,
     GetSystemBilling,
+    GrantCredits,
     ListBillingHistory,
     ListCaps,
     ListMembers,
@@ -78,6 +81,7 @@ ADMINISTRATION = (
     SetCap, ListCaps,
     CreateSubscription, GetSubscription, ListSubscriptions, UpdateSubscription, UpgradeSubscription,
     CancelSubscription, GetOrganizationBilling, GetSystemBilling, ListBillingHistory,
+    GrantCredits,
 )  # fmt: skip
 A_CENTURY = timedelta(days=36_500)
 A_LOT = 1_000_000
@@ -171,6 +175,19 @@ class Owner:
         )
         self._execute(statement, to_millicredits(parse_credits(credits)), timedelta(days=days), org_id)
 
+    def add_user(self, user_id: str, *, credits: Amount = 0) -> None:
+        statement = (
+            "INSERT INTO users (id, email) VALUES (%s, %s)"
+            if user_id.isdecimal()
+            else "INSERT INTO users (subject, email) VALUES (%s, %s)"
+        )
+        self._execute(statement, user_id, f"{user_id}@users.invalid")
+        if credits:
+            self.backend.execute(GrantCredits(user_id=user_id, credits=parse_credits(credits)))
+
+    def switch_off(self, user_id: str) -> None:
+        self._execute("UPDATE users SET is_active = FALSE WHERE %s IN (subject, id::text)", user_id)
+
     def open_session(self, user_id: str) -> str:
         return open_session(self.connection, user_id)
 
@@ -229,7 +246,9 @@ def server(app_url: str, owner: Owner) -> Iterator[Server]:
     with serving(settings) as url:
         yield Server(
             url,
-            api_key=create_api_key(owner.connection, "contract", ["consume_credits"], key_id=key_id),
+            api_key=create_api_key(
+                owner.connection, "contract", ["consume_credits", "manage_credits"], key_id=key_id
+            ),
             api_key_id=key_id,
             admin_session=open_session(owner.connection, "admin", is_system_admin=True, ttl=A_CENTURY),
         )
@@ -264,11 +283,12 @@ class Colour:
 
     service: Serve
     client: Callable[..., BillingClient]
+    sdk: Callable[..., CreditSDK]
 
 
 @pytest.fixture(scope="session")
 def colours(portal: BlockingPortal) -> Iterator[dict[str, Colour]]:
-    made: list[CreditDeductionService | BillingClient] = []
+    made: list[CreditDeductionService | BillingClient | CreditSDK] = []
 
     def keep(thing: Any) -> Any:
         made.append(thing)
@@ -278,10 +298,12 @@ def colours(portal: BlockingPortal) -> Iterator[dict[str, Colour]]:
         "blocking": Colour(
             lambda *args, **kwargs: keep(CreditDeductionService(*args, **kwargs)),
             lambda *args, **kwargs: keep(BillingClient(*args, **kwargs)),
+            lambda *args, **kwargs: keep(CreditSDK(*args, **kwargs)),
         ),
         "awaiting": Colour(
             lambda *args, **kwargs: keep(blocking(AsyncCreditDeductionService(*args, **kwargs), portal)),
             lambda *args, **kwargs: keep(blocking_client(AsyncBillingClient(*args, **kwargs), portal)),
+            lambda *args, **kwargs: keep(blocking_sdk(AsyncCreditSDK(*args, **kwargs), portal)),
         ),
     }
     for each in made:
@@ -305,14 +327,16 @@ def _memory(_: pytest.FixtureRequest, colour: Colour) -> Harness:
     clock = Clock()
     books = MemoryLedger(now=clock.now)
     billing = colour.service(books)
-    return Harness(books, billing, billing.execute, clock.advance, colour.client(books))
+    return Harness(books, billing, billing.execute, clock.advance, colour.client(books), colour.sdk(books))
 
 
 def _sql(request: pytest.FixtureRequest, colour: Colour) -> Harness:
     owner: Owner = request.getfixturevalue("owner")
     app_url: str = request.getfixturevalue("app_url")
     billing = colour.service(app_url)
-    return Harness(owner, billing, billing.execute, owner.advance, colour.client(app_url))
+    return Harness(
+        owner, billing, billing.execute, owner.advance, colour.client(app_url), colour.sdk(app_url)
+    )
 
 
 def _http(request: pytest.FixtureRequest, colour: Colour) -> Harness:
@@ -321,6 +345,7 @@ def _http(request: pytest.FixtureRequest, colour: Colour) -> Harness:
     billing = colour.service(server.url, api_key=server.api_key)
     managing = colour.service(server.url, bearer_token=server.admin_session)
     client = colour.client(server.url, bearer_token=server.admin_session)
+    sdk = colour.sdk(server.url, api_key=server.api_key)
 
     def carry_out(operation: Operation[Any]) -> Any:
         if type(operation) not in ADDRESS_OF:
@@ -329,7 +354,7 @@ def _http(request: pytest.FixtureRequest, colour: Colour) -> Harness:
         return service.execute(operation)
 
     own_key = str(server.api_key_id)
-    return replace(over_sql, billing=billing, carry_out=carry_out, client=client, own_key=own_key)
+    return replace(over_sql, billing=billing, carry_out=carry_out, client=client, sdk=sdk, own_key=own_key)
 
 
 _MAKERS = {"memory": _memory, "sql": _sql, "http": _http}

@@ -28,7 +28,7 @@ Content = tuple[int, TransactionType, str | None, str | None]
 """What a request id stands for: millicredits, transaction type, service type, service name."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Person:
     """A user. `held` is kept beside the holds it sums, as the database keeps it."""
 
@@ -44,7 +44,7 @@ class Person:
         return self.subject or str(self.number)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class BalanceHold:
     """Credits of a user set aside."""
 

@@ -4,6 +4,7 @@ Give pytest a fixture `ledger` that returns a `Harness`, and import the suite wh
 
     # tests/test_contract.py
     from credit_sdk.contract.suite import *
+    from credit_sdk.contract.users import *
     from credit_sdk.contract.administration import *
 
 The suite tests what one caller sees after another; what happens at the same time is for each
@@ -16,10 +17,13 @@ _MODULES = (
     *("batching", "billing", "capping", "capping_holds", "capturing", "deducting", "harness", "holding"),
     *("pooling", "reading", "refunding"),
 )
+_OF_USERS = ("balances", "crediting")
 _OF_ADMINISTRATION = ("due", "organizing", "screens", "subscribing")
-pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in (*_MODULES, *_OF_ADMINISTRATION)))
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{name}" for name in (*_MODULES, *_OF_USERS, *_OF_ADMINISTRATION))
+)
 
 from credit_sdk.contract.harness import Administrator, Harness, Payer  # noqa: E402
-from credit_sdk.contract.portal import blocking, blocking_client  # noqa: E402 - pytest has to know first
+from credit_sdk.contract.portal import blocking, blocking_client, blocking_sdk  # noqa: E402 - pytest has to know first
 
-__all__ = ["Administrator", "Harness", "Payer", "blocking", "blocking_client"]
+__all__ = ["Administrator", "Harness", "Payer", "blocking", "blocking_client", "blocking_sdk"]

@@ -14,7 +14,6 @@ from credit_sdk.errors import (
     NotAMemberError,
     NotFoundError,
 )
-from credit_sdk.operations import ListCharges
 
 
 class WorkFailedError(Exception):
@@ -22,7 +21,7 @@ class WorkFailedError(Exception):
 
 
 def _taken(ledger: Harness, payer: Payer) -> list[Any]:
-    return [each.credits_used for each in ledger.execute(ListCharges(org_id=payer.org_id)).items]
+    return [each.credits_used for each in ledger.charges(payer)]
 
 
 class TestAccount:
@@ -98,7 +97,7 @@ class TestChargeBlock:
             ledger.assert_balance(payer, allocated=100, used=0, held=40)
             charge.metadata["company_id"] = "c-1"
         assert_shows(charge.receipt, credits_used=40, remaining=60)
-        [row] = ledger.execute(ListCharges(org_id=payer.org_id)).items
+        [row] = ledger.charges(payer)
         assert row.request_metadata == {"company_id": "c-1"}
         ledger.assert_balance(payer, allocated=100, used=40, held=0)
 
@@ -125,7 +124,7 @@ class TestChargeBlock:
     def test_does_not_begin_without_credits(self, ledger: Harness) -> None:
         payer = ledger.prepare(allocated=10)
         with (
-            refused(InsufficientCreditsError, limit="allocation", required=40, available=10),
+            refused(InsufficientCreditsError, limit=payer.limit, required=40, available=10),
             ledger.billing.charge(payer.account, 40, service_type=SERVICE),
         ):
             pytest.fail("the work began")
@@ -165,7 +164,7 @@ class TestChargeBlock:
             ledger.assert_balance(payer, allocated=100, used=0, held=0)
         assert charge.receipt.remaining == 60
         with (
-            refused(InsufficientCreditsError, limit="allocation", required=61, available=60),
+            refused(InsufficientCreditsError, limit=payer.limit, required=61, available=60),
             ledger.billing.charge(payer.account, 61, service_type=SERVICE, reserve=False),
         ):
             pytest.fail("the work began")
@@ -188,7 +187,7 @@ class TestBillable:
             look_up("c-2", fail=True)
         assert _taken(ledger, payer) == [40]
         assert look_up("c-3") == "C-3"
-        with refused(InsufficientCreditsError, limit="allocation", required=40, available=20):
+        with refused(InsufficientCreditsError, limit=payer.limit, required=40, available=20):
             look_up("c-4")
 
     def test_the_cost_may_follow_from_the_result(self, ledger: Harness) -> None:

@@ -23,7 +23,7 @@ from credit_sdk.errors import (
     NoAllocationError,
 )
 from credit_sdk.models import Hold
-from credit_sdk.operations import ExpireHolds, ListCharges
+from credit_sdk.operations import ExpireHolds
 
 
 def _status(ledger: Harness, hold: Hold) -> str:
@@ -83,7 +83,7 @@ class TestCapture:
         ledger.administrator.set_allocation(payer.org_id, payer.user_id, 10)
         with refused(InsufficientCreditsError, limit="hold", required=51, available=50):
             ledger.execute(capture(hold, 51))
-        ledger.administrator.deactivate(payer.org_id, payer.user_id)
+        ledger.deactivate(payer)
         ledger.administrator.suspend(payer.org_id)
         with refused(NoAllocationError, limit="inactive"):
             ledger.execute(capture(hold, 51))
@@ -111,7 +111,7 @@ class TestCapture:
         payer = ledger.prepare()
         hold = ledger.execute(payer.hold(50, request_metadata={"job": 7, "state": "started"}))
         ledger.execute(capture(hold, request_metadata={"state": "done", "rows": 3}))
-        [charge] = ledger.execute(ListCharges(org_id=payer.org_id)).items
+        [charge] = ledger.charges(payer)
         assert charge.request_metadata == {"job": 7, "state": "done", "rows": 3}
 
     def test_a_deduct_under_its_id_is_a_replay_or_a_conflict(self, ledger: Harness) -> None:
@@ -185,7 +185,7 @@ class TestExpiry:
         payer = ledger.prepare(allocated=100)
         hold = ledger.execute(payer.hold(80, ttl_seconds=60))
         ledger.advance(61)
-        with refused(InsufficientCreditsError, limit="allocation", required=101, available=100):
+        with refused(InsufficientCreditsError, limit=payer.limit, required=101, available=100):
             ledger.execute(payer.deduct(101))
         assert _status(ledger, hold) == "held"
 
@@ -229,7 +229,7 @@ class TestExpiry:
     def test_captured_late_from_an_inactive_allocation_it_is_refused(self, ledger: Harness) -> None:
         payer = ledger.prepare()
         hold = self._expired(ledger, payer)
-        ledger.administrator.deactivate(payer.org_id, payer.user_id)
+        ledger.deactivate(payer)
         with refused(HoldExpiredError):
             ledger.execute(capture(hold))
 

@@ -11,8 +11,8 @@ from credit_sdk.contract.harness import (
     Payer,
     assert_shows,
     capture,
+    changed,
     look,
-    make,
     refused,
     unique,
     void,
@@ -25,7 +25,6 @@ from credit_sdk.errors import (
     NotAMemberError,
     ValidationFailedError,
 )
-from credit_sdk.operations import Deduct, ListCharges
 
 
 class TestDeduct:
@@ -64,20 +63,20 @@ class TestDeduct:
     def test_takes_the_last_credit_and_no_more(self, ledger: Harness) -> None:
         payer = ledger.prepare(allocated=50)
         assert ledger.execute(payer.deduct(50)).remaining_credits == 0
-        with refused(InsufficientCreditsError, limit="allocation", required=1, available=0):
+        with refused(InsufficientCreditsError, limit=payer.limit, required=1, available=0):
             ledger.execute(payer.deduct(1))
 
     def test_a_refusal_names_the_limit_and_takes_nothing(self, ledger: Harness) -> None:
         payer = ledger.prepare(allocated=100)
         ledger.execute(payer.deduct(60))
-        with refused(InsufficientCreditsError, limit="allocation", required=60, available=40):
+        with refused(InsufficientCreditsError, limit=payer.limit, required=60, available=40):
             ledger.execute(payer.deduct(60))
         ledger.assert_balance(payer, allocated=100, used=60, held=0)
 
     def test_what_is_held_is_not_available(self, ledger: Harness) -> None:
         payer = ledger.prepare(allocated=100)
         ledger.execute(payer.hold(70))
-        with refused(InsufficientCreditsError, limit="allocation", required=Decimal("30.001"), available=30):
+        with refused(InsufficientCreditsError, limit=payer.limit, required=Decimal("30.001"), available=30):
             ledger.execute(payer.deduct("30.001"))
         assert ledger.execute(payer.deduct(30)).remaining_credits == 70
 
@@ -91,13 +90,13 @@ class TestDeduct:
         payer = ledger.prepare()
         metadata = {"company_id": "c-1", "nested": {"list": [1, None, "ü", 0.5]}}
         receipt = ledger.execute(payer.deduct(1, request_metadata=metadata))
-        [charge] = ledger.execute(ListCharges(org_id=payer.org_id)).items
+        [charge] = ledger.charges(payer)
         assert_shows(charge, charge_id=receipt.charge_id, request_metadata=metadata)
 
     def test_keeps_no_secrets(self, ledger: Harness) -> None:
         payer = ledger.prepare()
         ledger.execute(payer.deduct(1, request_metadata={"api_key": "k-123", "tokens_used": 9}))
-        [charge] = ledger.execute(ListCharges(org_id=payer.org_id)).items
+        [charge] = ledger.charges(payer)
         assert charge.request_metadata == {"api_key": "[redacted]", "tokens_used": 9}
 
     @pytest.mark.parametrize("credits", [0, -1, "0.0001", True, "1e3", float("nan"), 10**12 + 1])
@@ -129,7 +128,7 @@ class TestRequestIds:
         payer = ledger.prepare()
         ledger.execute(payer.deduct(10, request_id="job-7", request_metadata={"run": 1}))
         assert ledger.execute(payer.deduct(10, request_id="job-7", request_metadata={"run": 2})).replayed
-        [charge] = ledger.execute(ListCharges(org_id=payer.org_id)).items
+        [charge] = ledger.charges(payer)
         assert charge.request_metadata == {"run": 1}
 
     @pytest.mark.parametrize(
@@ -141,7 +140,7 @@ class TestRequestIds:
         payer = ledger.prepare(allocated=100)
         ledger.execute(payer.deduct(10, request_id="job-7"))
         with refused(IdempotencyConflictError):
-            ledger.execute(make(Deduct, **payer.deduct(10, request_id="job-7").model_dump() | other))
+            ledger.execute(changed(payer.deduct(10, request_id="job-7"), other))
         ledger.assert_balance(payer, allocated=100, used=10, held=0)
 
     def test_another_member_is_other_content(self, ledger: Harness) -> None:
@@ -167,7 +166,7 @@ class TestRequestIds:
 
     def test_a_refused_attempt_does_not_use_the_id_up(self, ledger: Harness) -> None:
         payer = ledger.prepare(allocated=5)
-        with refused(InsufficientCreditsError, limit="allocation", required=10, available=5):
+        with refused(InsufficientCreditsError, limit=payer.limit, required=10, available=5):
             ledger.execute(payer.deduct(10, request_id="job-7"))
         ledger.execute(payer.allocate(5))
         receipt = ledger.execute(payer.deduct(10, request_id="job-7"))
@@ -176,7 +175,7 @@ class TestRequestIds:
     def test_a_replay_needs_no_credits_and_no_standing(self, ledger: Harness) -> None:
         payer = ledger.prepare(allocated=10)
         first = ledger.execute(payer.deduct(10, request_id="job-7"))
-        ledger.administrator.deactivate(payer.org_id, payer.user_id)
+        ledger.deactivate(payer)
         ledger.administrator.suspend(payer.org_id)
         again = ledger.execute(payer.deduct(10, request_id="job-7"))
         assert_shows(again, charge_id=first.charge_id, replayed=True)
@@ -215,7 +214,7 @@ class TestWhoMaySpend:
 
     def test_an_inactive_allocation_is_refused(self, ledger: Harness) -> None:
         payer = ledger.prepare()
-        ledger.administrator.deactivate(payer.org_id, payer.user_id)
+        ledger.deactivate(payer)
         with refused(NoAllocationError, limit="inactive"):
             ledger.execute(payer.deduct(1))
 
@@ -235,7 +234,7 @@ class TestWhoMaySpend:
         payer = ledger.prepare(allocated=100)
         ledger.execute(payer.deduct(80))
         ledger.administrator.set_allocation(payer.org_id, payer.user_id, 50)
-        with refused(InsufficientCreditsError, limit="allocation", required=1, available=0):
+        with refused(InsufficientCreditsError, limit=payer.limit, required=1, available=0):
             ledger.execute(payer.deduct(1))
         allocation = ledger.allocation(payer)
         assert_shows(allocation, allocated_credits=50, remaining_credits=-30)
@@ -255,7 +254,7 @@ class TestOverage:
         payer = ledger.prepare(allocated=100, overage=20)
         ledger.execute(payer.deduct(115))
         ledger.administrator.set_overage(payer.org_id, None)
-        with refused(InsufficientCreditsError, limit="allocation", required=1, available=0):
+        with refused(InsufficientCreditsError, limit=payer.limit, required=1, available=0):
             ledger.execute(payer.deduct(1))
 
 
@@ -290,7 +289,7 @@ class TestCheck:
 
     def test_without_an_active_allocation_the_answer_is_no(self, ledger: Harness) -> None:
         none, inactive = ledger.prepare(allocated=None), ledger.prepare()
-        ledger.administrator.deactivate(inactive.org_id, inactive.user_id)
+        ledger.deactivate(inactive)
         for payer in none, inactive:
             check = ledger.execute(payer.check(1))
             assert not check

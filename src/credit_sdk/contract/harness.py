@@ -1,31 +1,31 @@
 """What the contract's tests stand on: a ledger that can be set up, asked, and moved in time."""
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import pytest
 from pydantic import BaseModel
 
-from credit_sdk import BillingClient, CreditDeductionService
+from credit_sdk import BillingClient, CreditDeductionService, CreditSDK
+from credit_sdk._ledgers import ledger_of
 from credit_sdk.account import Account
 from credit_sdk.amounts import Amount
-from credit_sdk.errors import CreditError
-from credit_sdk.models import Allocation, Hold, Role
+from credit_sdk.errors import CreditError, Limit
+from credit_sdk.models import Allocation, Charge, Hold, Receipt, RefundReceipt, Role
 from credit_sdk.operations import (
     Allocate,
-    CaptureHold,
     CheckCredits,
     Deduct,
-    GetHold,
     ListAllocations,
+    ListCharges,
     Operation,
     OperationT,
     PlaceHold,
+    Refund,
     ResultT_co,
-    VoidHold,
     parse,
 )
 
@@ -59,6 +59,12 @@ class Administrator(Protocol):
     def suspend(self, org_id: str) -> None:
         """Suspend an organisation."""
 
+    def add_user(self, user_id: str, *, credits: Amount = 0) -> None:
+        """Open a user's own balance, known by a number or by a subject, with credits on it."""
+
+    def switch_off(self, user_id: str) -> None:
+        """Let a user spend nothing any more."""
+
     def set_overage(self, org_id: str, limit: Amount | None) -> None:
         """Let each member use so much more than is allocated, or no more than that (None)."""
 
@@ -78,6 +84,8 @@ class Payer:
 
     org_id: str
     user_id: str
+    limit: ClassVar[Limit] = "allocation"
+    """The limit that is hit when there are too few credits."""
 
     @property
     def account(self) -> Account:
@@ -100,6 +108,10 @@ class Payer:
         """Return an addition to the member's allocation."""
         return make(Allocate, org_id=self.org_id, user_id=self.user_id, allocated_credits=credits, **fields)
 
+    def refund(self, **fields: Any) -> Refund:
+        """Return the refund of a charge that is known by its request id."""
+        return make(Refund, org_id=self.org_id, **fields)
+
     def _spending(self, credits: Amount) -> dict[str, Any]:
         return {"org_id": self.org_id, "user_id": self.user_id, "credits": credits, "service_type": SERVICE}
 
@@ -110,8 +122,9 @@ class Harness:
 
     `billing` is a service on it that blocks, also where it awaits inside (see `blocking`). `carry_out`
     executes any operation with the rights that it needs, `advance` lets seconds pass on the ledger's clock.
-    `client` is a system administrator's; it blocks as well. `own_key` is the id of the API key that every
-    charge and hold is made with, for a server, which notes that by itself; None where operations say so.
+    `client` is a system administrator's; it blocks as well. So does `sdk`, for users' own credits. `own_key`
+    is the id of the API key that every charge and hold is made with, for a server, which notes that by
+    itself; None where operations say so.
     """
 
     administrator: Administrator
@@ -119,6 +132,7 @@ class Harness:
     carry_out: Callable[[Operation[Any]], Any]
     advance: Callable[[float], None]
     client: BillingClient
+    sdk: CreditSDK
     own_key: str | None = None
 
     def api_key(self) -> tuple[str, dict[str, Any]]:
@@ -160,6 +174,14 @@ class Harness:
         )
         return payer
 
+    def charges(self, payer: Payer) -> tuple[Charge, ...]:
+        """Return the charges and refunds of a member's organisation, newest first."""
+        return self.execute(ListCharges(org_id=payer.org_id)).items
+
+    def deactivate(self, payer: Payer) -> None:
+        """Let a member spend nothing any more."""
+        self.administrator.deactivate(payer.org_id, payer.user_id)
+
     def allocation(self, payer: Payer) -> Allocation:
         """Return a member's allocation."""
         page = self.execute(ListAllocations(org_id=payer.org_id))
@@ -177,19 +199,33 @@ def make(kind: type[OperationT], **fields: Any) -> OperationT:
     return parse(kind, fields)
 
 
-def capture(hold: Hold, credits: Amount | None = None, **fields: Any) -> CaptureHold:
+def changed(operation: OperationT, fields: Mapping[str, Any]) -> OperationT:
+    """Return the operation with other fields."""
+    return parse(type(operation), operation.model_dump() | dict(fields))
+
+
+def capture(hold: Hold, credits: Amount | None = None, **fields: Any) -> Operation[Receipt]:
     """Return the capture of a hold."""
-    return make(CaptureHold, hold_id=hold.hold_id, credits=credits, **fields)
+    return parse(ledger_of(hold.org_id).capture, {"hold_id": hold.hold_id, "credits": credits, **fields})
 
 
-def void(hold: Hold) -> VoidHold:
+def void(hold: Hold) -> Operation[Hold]:
     """Return the voiding of a hold."""
-    return VoidHold(hold_id=hold.hold_id)
+    return parse(ledger_of(hold.org_id).void, {"hold_id": hold.hold_id})
 
 
-def look(hold: Hold) -> GetHold:
+def look(hold: Hold) -> Operation[Hold]:
     """Return the question what became of a hold."""
-    return GetHold(hold_id=hold.hold_id)
+    return parse(ledger_of(hold.org_id).look, {"hold_id": hold.hold_id})
+
+
+def refund(
+    charge: Receipt | RefundReceipt, credits: Amount | None = None, **fields: Any
+) -> Operation[RefundReceipt]:
+    """Return the refund of a charge (or, which must not work, of a refund)."""
+    ledger = ledger_of(charge.org_id)
+    number = charge.charge_id if isinstance(charge, Receipt) else charge.refund_id
+    return parse(ledger.refund, {ledger.charge: number, "credits": credits, **fields})
 
 
 def assert_shows(result: BaseModel, **fields: Any) -> None:

@@ -12,8 +12,8 @@ from credit_sdk.contract.harness import (
     Payer,
     assert_shows,
     capture,
+    changed,
     look,
-    make,
     refused,
     unique,
     void,
@@ -26,7 +26,7 @@ from credit_sdk.errors import (
     NotAMemberError,
     NotFoundError,
 )
-from credit_sdk.operations import CaptureHold, ExpireHolds, GetHold, PlaceHold, VoidHold
+from credit_sdk.operations import CaptureHold, ExpireHolds, GetHold, VoidHold
 
 
 class TestPlaceHold:
@@ -54,14 +54,14 @@ class TestPlaceHold:
     def test_holds_count_against_each_other(self, ledger: Harness) -> None:
         payer = ledger.prepare(allocated=100)
         ledger.execute(payer.hold(60))
-        with refused(InsufficientCreditsError, limit="allocation", required=60, available=40):
+        with refused(InsufficientCreditsError, limit=payer.limit, required=60, available=40):
             ledger.execute(payer.hold(60))
         ledger.execute(payer.hold(40))
         ledger.assert_balance(payer, allocated=100, used=0, held=100)
 
     def test_who_may_not_spend_may_not_hold(self, ledger: Harness) -> None:
         none, inactive, suspended = ledger.prepare(allocated=None), ledger.prepare(), ledger.prepare()
-        ledger.administrator.deactivate(inactive.org_id, inactive.user_id)
+        ledger.deactivate(inactive)
         ledger.administrator.suspend(suspended.org_id)
         for payer, limit in (none, "no_allocation"), (inactive, "inactive"), (suspended, "inactive"):
             with refused(NoAllocationError, limit=limit):
@@ -98,7 +98,7 @@ class TestPlaceHold:
         if captured:
             ledger.execute(capture(hold))
         with refused(IdempotencyConflictError):
-            ledger.execute(make(PlaceHold, **payer.hold(10, request_id="job-7").model_dump() | other))
+            ledger.execute(changed(payer.hold(10, request_id="job-7"), other))
 
     def test_another_member_is_other_content(self, ledger: Harness) -> None:
         payer = ledger.prepare()
@@ -132,7 +132,7 @@ class TestPlaceHold:
 
     def test_a_refused_hold_does_not_use_the_id_up(self, ledger: Harness) -> None:
         payer = ledger.prepare(allocated=50)
-        with refused(InsufficientCreditsError, limit="allocation", required=60, available=50):
+        with refused(InsufficientCreditsError, limit=payer.limit, required=60, available=50):
             ledger.execute(payer.hold(60, request_id="job-7"))
         assert not ledger.execute(payer.hold(40, request_id="job-7")).replayed
 

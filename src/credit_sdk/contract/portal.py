@@ -11,8 +11,10 @@ from anyio.from_thread import BlockingPortal
 from credit_sdk import (
     AsyncBillingClient,
     AsyncCreditDeductionService,
+    AsyncCreditSDK,
     BillingClient,
     CreditDeductionService,
+    CreditSDK,
 )
 from credit_sdk.charge import AsyncOpenCharge
 
@@ -23,6 +25,11 @@ def blocking(service: AsyncCreditDeductionService, portal: BlockingPortal) -> Cr
     What it decorates may be plain functions and generators; they are made awaiting ones.
     """
     return cast("CreditDeductionService", _Blocking(service, portal))
+
+
+def blocking_sdk(sdk: AsyncCreditSDK, portal: BlockingPortal) -> CreditSDK:
+    """Return the SDK with every method run in the portal's event loop."""
+    return cast("CreditSDK", _Blocking(sdk, portal))
 
 
 def blocking_client(client: AsyncBillingClient, portal: BlockingPortal) -> BillingClient:
