@@ -92,7 +92,7 @@ class AsyncCreditDeductionService(Billing):
 
     async def check(self, account: Account, credits: Amount) -> models.CreditCheck:
         """Ask whether a charge would be taken now: advice for a user interface."""
-        return await self._ask(ledger_of(account.org_id).check, account, credits=credits)
+        return await self._ask(ledger_of(require_account(account).org_id).check, account, credits=credits)
 
     async def deduct(
         self,
@@ -110,7 +110,7 @@ class AsyncCreditDeductionService(Billing):
         `IdempotencyConflictError` when `request_id` was used for something else.
         """
         return await self._ask(
-            ledger_of(account.org_id).deduct,
+            ledger_of(require_account(account).org_id).deduct,
             account,
             credits=credits,
             service_type=service_type,
@@ -136,7 +136,7 @@ class AsyncCreditDeductionService(Billing):
     ) -> models.Hold:
         """Set credits aside for `ttl_seconds`; raises what `deduct` raises."""
         return await self._ask(
-            ledger_of(account.org_id).place,
+            ledger_of(require_account(account).org_id).place,
             account,
             credits=credits,
             service_type=service_type,

@@ -239,10 +239,11 @@ class Books:
                 first.on(holding)
                 later = [threads.submit(outcome, *pair) for pair in zip(others, waiting, strict=True)]
                 for connection in waiting:
-                    self._until_blocked(connection.info.backend_pid)
+                    self.until_blocked(connection.info.backend_pid)
             return [each.result(PATIENCE_SECONDS) for each in later]
 
-    def _until_blocked(self, process: int) -> None:
+    def until_blocked(self, process: int) -> None:
+        """Wait until a process waits for another one."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             [row] = self.execute("SELECT cardinality(pg_blocking_pids(%s)) > 0 AS blocked", process)

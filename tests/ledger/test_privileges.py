@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 if TYPE_CHECKING:
-    from tests.ledger.conftest import Books, Connection
+    from tests.ledger.conftest import Books, Call, Connection
 
     Row = dict[str, Any]
 
@@ -71,6 +71,7 @@ def test_an_application_executes_the_operations_and_no_parts_of_them(books: Book
         "capture_expired",
         "lock_caps",
     }
+    parts |= {"find_user", "lock_user", "keep_balance", "expire_balance_holds_of", "verify_balances"}
     assert not parts & granted
 
 
@@ -88,6 +89,10 @@ def test_an_application_writes_no_table(books: Books, right: str) -> None:
         "UPDATE credit_holds SET status = 'voided'",
         "UPDATE credit_caps SET credits = 1000000000",
         "INSERT INTO org_billing_history (org_id, event_type) VALUES ('mine', 'credit_grant')",
+        "INSERT INTO credits_transactions (user_id, amount) VALUES (1, 1000000)",
+        "UPDATE user_credit_holds SET status = 'voided'",
+        "UPDATE users SET credits = 1000000",
+        "SELECT nextval('credits_transactions_id_seq')",
         "SELECT ledger.enlarge_allocation('mine', 'me', 1000000, NULL, NULL, NULL, NULL)",
         "CREATE OR REPLACE FUNCTION ledger.now() RETURNS timestamptz LANGUAGE sql RETURN 'epoch'",
         "SELECT password_hash FROM users",
@@ -109,10 +114,27 @@ def test_an_application_is_denied(application: Connection, statement: str) -> No
         "org_billing_history", "org_billing_summary", "user_multi_org_credits", "top_credit_users_by_org",
         "org_billing_metrics", "v_org_billing_summary", "v_user_credit_status", "v_org_member_allocations",
         "v_credit_usage_by_service",
+        "credits_transactions", "user_credit_holds",
     ],
 )  # fmt: skip
 def test_an_application_reads(application: Connection, relation: str) -> None:
     application.execute(f"TABLE {relation}".encode())
+
+
+def test_a_temporary_table_of_users_gives_nobody_credits(own_books: Books, make_call: type[Call]) -> None:
+    own_books.execute("INSERT INTO users (id, email, credits) VALUES (7, 'ann@example.com', 5)")
+    attacker = own_books.connect()
+    for statement in (
+        "CREATE TEMPORARY TABLE users AS SELECT * FROM public.users",
+        "UPDATE pg_temp.users SET credits = 1000000000",
+        "GRANT ALL ON pg_temp.users TO PUBLIC",
+        "SET ROLE credits_app",
+        "SET search_path = pg_temp, public",
+    ):
+        attacker.execute(statement.encode())
+    with pytest.raises(psycopg.Error, match="Insufficient credits"):
+        make_call("spend", {"user_id": "7", "credits": 5_001}).on(attacker)
+    assert make_call("spend", {"user_id": "7", "credits": 5_000}).on(attacker)["remaining_credits"] == 0
 
 
 def test_a_function_of_the_attackers_does_not_stand_in_for_ours(own_books: Books) -> None:

@@ -21,6 +21,9 @@ THE_LEDGER = {
     "add_credits", "allocate", "capture_hold", "check_credits", "deduct", "deduct_batch", "expire_holds",
     "get_hold", "get_pool", "get_usage", "get_user_billing", "get_user_credits", "list_allocations",
     "list_charges", "place_hold", "refund", "verify_ledger", "void_hold",
+    "capture_balance_hold", "check_balance", "get_balance", "get_balance_hold", "get_statement",
+    "grant_credits", "list_transactions", "place_balance_hold", "refund_spending", "spend",
+    "void_balance_hold",
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -224,13 +225,23 @@ def test_a_spend_that_waits_for_a_grant_has_it(purse: Purse) -> None:
     assert codes([late]) == {"done": 1}
 
 
-def test_transactions_have_the_order_of_their_balances(purse: Purse) -> None:
-    purse.books.meanwhile(purse.spend(1_000), purse.spend(1_000))
-    rows = purse.books.execute(
-        "SELECT balance_after FROM credits_transactions WHERE user_id = %s ORDER BY created_at, id",
-        purse.id,
+@pytest.mark.parametrize("order", ["id", "created_at"])
+def test_transactions_have_the_order_of_their_balances(purse: Purse, order: str) -> None:
+    """Also one that began to wait before another one that it waited for was written."""
+    books = purse.books
+    first, waiting = books.connect(), books.connect()
+    with ThreadPoolExecutor(1) as threads:
+        with first.transaction():
+            purse.spend(1_000).on(first)
+            later = threads.submit(purse.spend(1_000).on, waiting)
+            books.until_blocked(waiting.info.backend_pid)
+            purse.spend(1_000).on(first)
+        later.result()
+    rows = books.execute(
+        f"SELECT balance_after FROM credits_transactions WHERE user_id = %s ORDER BY {order}",
+        purse.id,  # noqa: S608
     )
-    assert [row["balance_after"] for row in rows] == [100, 99, 98]
+    assert [row["balance_after"] for row in rows] == [100, 99, 98, 97]
 
 
 def test_users_do_not_wait_for_each_other(books: Books, purse: Purse, open_purse: OpenPurse) -> None:
