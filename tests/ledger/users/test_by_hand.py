@@ -141,6 +141,15 @@ def test_an_open_holds_id_is_for_capturing(books: Books, purse: Purse) -> None:
     assert purse.balance() == (90_000, 0)
 
 
+@pytest.mark.parametrize("amount", ["-10", "-100"])
+def test_an_overdue_hold_does_not_keep_its_id(books: Books, purse: Purse, amount: str) -> None:
+    hold = books.do(purse.hold(10_000, "job-7"))
+    purse.make_overdue(hold)
+    books.do(purse.insert(amount, "job-7"))
+    assert purse.look(hold)["status"] == "expired"
+    assert sum(purse.amounts()) == purse.balance()[0] == 100_000 + int(amount) * 1_000
+
+
 def test_a_user_who_was_switched_off_spends_nothing(books: Books, purse: Purse) -> None:
     purse.switch_off()
     refusal = books.refusal(purse.insert("-1"))

@@ -14,6 +14,7 @@ AS $$
 DECLARE
   _person users;
   _moved BOOLEAN;
+  _is_used BOOLEAN;
   _problem JSONB;
 BEGIN
   LOOP
@@ -40,19 +41,18 @@ BEGIN
 
     PERFORM FROM credits_transactions AS earlier
     WHERE earlier.user_id = NEW.user_id AND earlier.request_id = NEW.request_id;
-    IF FOUND THEN
-      IF _moved THEN
-        UPDATE users AS person SET credits = person.credits - NEW.amount WHERE person.id = NEW.user_id;
-      END IF;
-      RETURN NEW;
-    END IF;
+    _is_used := FOUND;
     _problem := ledger.holding_id_problem(NEW.user_id, NEW.request_id);
-    EXIT WHEN _moved AND _problem IS NULL;
+    EXIT WHEN _moved AND NOT _is_used AND _problem IS NULL;
 
+    IF _moved THEN
+      UPDATE users AS person SET credits = person.credits - NEW.amount WHERE person.id = NEW.user_id;
+    END IF;
     -- Without a user or an amount, the table's own constraints refuse the row.
-    EXIT WHEN _problem IS NULL AND (_person.id IS NULL OR coalesce(NEW.amount, 0) = 0);
+    EXIT WHEN _is_used OR _person.id IS NULL OR coalesce(NEW.amount, 0) = 0;
+    -- Overdue holds stand in nobody's way, neither with their credits nor with their ids.
+    CONTINUE WHEN ledger.expire_balance_holds_of(ARRAY[NEW.user_id]) > 0;
     IF _problem IS NULL AND NEW.amount < 0 THEN
-      CONTINUE WHEN ledger.expire_balance_holds_of(ARRAY[NEW.user_id]) > 0;
       _problem := ledger.balance_problem(_person, (-NEW.amount * 1000)::BIGINT);
     ELSIF _problem IS NULL AND _person.credits + NEW.amount > 1000000000000 THEN
       _problem := ledger.problem('invalid_amount', format(
