@@ -75,6 +75,7 @@ def load_demo(database_url: str) -> dict[str, Any]:
     with psycopg.connect(database_url) as connection:
         for subject, user in _USERS.items():
             _load_user(connection, subject, user)
+        _number_on(connection)
         for org_id, organization in _ORGANIZATIONS.items():
             _load_organization(connection, org_id, organization)
         credentials = _issue(connection)
@@ -89,6 +90,14 @@ def _load_user(connection: Connection, subject: str, user: _User) -> None:
         " (COALESCE(%s, nextval(pg_get_serial_sequence('users', 'id'))), %s, %s, %s, %s, %s)"
         " ON CONFLICT DO NOTHING",
         [user.id, subject, user.email, user.name, user.user_type, password_hash],
+    )
+
+
+def _number_on(connection: Connection) -> None:
+    """Give further users numbers beyond the fixed ones."""
+    connection.execute(
+        "SELECT setval(sequence, greatest(nextval(sequence), (SELECT max(id) FROM users)))"
+        " FROM pg_get_serial_sequence('users', 'id') AS sequence"
     )
 
 

@@ -79,3 +79,14 @@ def _books(connection: Any) -> list[Any]:
         "select org_id, event_type, credits from org_billing_history order by 1, 2, 3",
     )
     return [connection.execute(query).fetchall() for query in queries]
+
+
+def test_further_users_get_numbers_of_their_own(database_url: str) -> None:
+    load_demo(database_url)
+    load_demo(database_url)
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute(
+            "insert into users (email) values ('new@example.com') returning id"
+        ).fetchone()
+    assert row is not None
+    assert row[0] > 123
