@@ -108,3 +108,23 @@ def test_functions_of_users_read_no_table_as_a_whole(planner: Books, make_call: 
         of_user("get_statement")
         planner.do(planner.sweep())
         assert planner.execute(read) == before
+
+
+def test_what_a_user_has_spent_before_is_not_read_again(own_books: Books, make_call: type[Call]) -> None:
+    """Neither before nor after there are statistics. (A small table may well be read as a whole.)"""
+    own_books.execute("SET enable_seqscan = off")
+    own_books.execute("INSERT INTO users (subject, email, credits) VALUES ('u7', 'u7@example.com', 100)")
+    spending = {"user_id": "u7", "credits": 5}
+    read = (
+        "SELECT idx_tup_fetch FROM pg_stat_xact_user_tables"
+        " WHERE relname = 'credits_transactions' AND seq_scan = 0"
+    )
+    for _ in range(2):
+        with own_books.connection.transaction():
+            before = own_books.execute(read)
+            for _ in range(10):
+                own_books.do(make_call("spend", spending))
+                hold = own_books.do(make_call("place_balance_hold", spending))
+                own_books.do(make_call("capture_balance_hold", {"hold_id": hold["hold_id"]}))
+            assert own_books.execute(read) == before
+        own_books.execute("ANALYZE")

@@ -38,7 +38,6 @@ CREATE TABLE credits_transactions (
   refundable_after NUMERIC(18, 3),
   hold_id UUID,
   created_at TIMESTAMPTZ NOT NULL,
-  UNIQUE (user_id, request_id),
   CHECK (refund_of IS NULL OR (amount > 0 AND transaction_type = 'refund')),
   CHECK (hold_id IS NULL OR amount < 0)
 );
@@ -46,6 +45,9 @@ ALTER SEQUENCE credits_transactions_id_seq OWNED BY credits_transactions.id;
 CREATE INDEX credits_transactions_latest_of_user ON credits_transactions (user_id, created_at);
 CREATE INDEX credits_transactions_refunds_of_charge ON credits_transactions (refund_of)
 WHERE refund_of IS NOT NULL;
+-- After the index of the latest: before there are statistics, PostgreSQL takes the youngest of two that
+-- seem equal, and looking an id up among all transactions of a user would take ever longer.
+ALTER TABLE credits_transactions ADD UNIQUE (user_id, request_id);
 
 -- Credits set aside before an operation, as in `credit_holds`.
 CREATE TABLE user_credit_holds (
