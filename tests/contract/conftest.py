@@ -195,6 +195,10 @@ class Owner:
         statement = "SELECT id FROM credit_holds WHERE status = 'held'"
         return [row[0] for row in self.connection.execute(statement)]
 
+    def open_balance_holds(self) -> list[UUID]:
+        statement = "SELECT id FROM user_credit_holds WHERE status = 'held'"
+        return [row[0] for row in self.connection.execute(statement)]
+
     def advance(self, seconds: float) -> None:
         self._execute("UPDATE movable_clock.ahead SET by = by + %s", timedelta(seconds=seconds))
 

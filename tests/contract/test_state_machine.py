@@ -17,13 +17,14 @@ from hypothesis.stateful import run_state_machine_as_test
 from credit_sdk import MemoryLedger
 from credit_sdk.contract.machine import LedgerMachine, MemoryModel, Trial
 from credit_sdk.contract.sums import Sums
-from credit_sdk.operations import VoidHold
+from credit_sdk.operations import VoidBalanceHold, VoidHold
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from uuid import UUID
 
     from credit_sdk.contract import Harness
+    from credit_sdk.models import Hold
+    from credit_sdk.operations import Operation
 
 SOAK = "soak" in {os.environ.get("HYPOTHESIS_PROFILE"), os.environ.get("CREDITS_TEST_PROFILE")}
 
@@ -52,7 +53,7 @@ MEANT_TO_HAPPEN = {
 }  # fmt: skip
 
 
-def _runs(examples: int) -> settings:
+def runs(examples: int) -> settings:
     return settings(
         max_examples=5_000 if SOAK else examples,
         stateful_step_count=100 if SOAK else 40,
@@ -79,21 +80,25 @@ def test_every_outcome_is_the_models(harnesses: Callable[[str, str], Harness], b
     ledger = harnesses(backend, colour)
 
     def forget_other_holds() -> None:
-        for hold_id in _open_holds(ledger):
-            ledger.execute(VoidHold(hold_id=hold_id))
+        for end in ends_of_open_holds(ledger):
+            ledger.execute(end)
 
     trial = Trial(ledger, model, forget_other_holds)
-    run_state_machine_as_test(lambda: LedgerMachine(trial), settings=_runs(examples))
+    run_state_machine_as_test(lambda: LedgerMachine(trial), settings=runs(examples))
     missed = _missed(trial)
     assert len(missed) <= may_be_missed, f"never happened: {missed}"
     assert not any(name.endswith(" done") for name in missed)
 
 
-def _open_holds(ledger: Harness) -> list[UUID]:
+def ends_of_open_holds(ledger: Harness) -> list[Operation[Hold]]:
+    """Return what gives back all that anybody has set aside, members and users."""
     books = ledger.administrator
     if isinstance(books, MemoryLedger):
-        return [hold.id for hold in books.live_holds.values()]
-    return books.open_holds()
+        members = [hold.id for hold in books.live_holds.values()]
+        users = [hold.id for hold in books.live_balance_holds.values()]
+    else:
+        members, users = books.open_holds(), books.open_balance_holds()
+    return [VoidHold(hold_id=each) for each in members] + [VoidBalanceHold(hold_id=each) for each in users]
 
 
 def _missed(trial: Trial) -> set[str]:

@@ -6,6 +6,7 @@ from credit_sdk import models
 from credit_sdk.amounts import format_credits, from_millicredits, to_millicredits
 from credit_sdk.backends._memory_books import decode_cursor, encode_cursor
 from credit_sdk.backends._memory_people import (
+    BalanceHold,
     Content,
     People,
     Person,
@@ -176,10 +177,10 @@ class Balances(People):
             "is_active": person.is_active,
         }
 
-    def _overdue_under(self, person: Person, request_id: str) -> list[Any]:
-        """Return the overdue hold under this id, which makes room for what is recorded under it."""
-        hold = self.live_balance_holds.get((person.number, request_id))
-        return [] if hold is None else [hold]
+    def _overdue_under(self, person: Person, request_id: str) -> list[BalanceHold]:
+        """Return the user's overdue holds, if one of them keeps this id from what is to be recorded."""
+        is_held = (person.number, request_id) in self.live_balance_holds
+        return self.overdue_of(person) if is_held else []
 
     def _grant(self, row: Transaction, *, replayed: bool = False) -> models.Grant:
         document = {

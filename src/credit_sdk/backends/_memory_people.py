@@ -11,11 +11,12 @@ from uuid import UUID, uuid4
 
 from pydantic import JsonValue
 
-from credit_sdk.amounts import format_credits, from_millicredits, to_millicredits
+from credit_sdk.amounts import LARGEST_AMOUNT, format_credits, from_millicredits, to_millicredits
 from credit_sdk.backends._memory_books import Books
 from credit_sdk.errors import (
     IdempotencyConflictError,
     InsufficientCreditsError,
+    InvalidAmountError,
     Limit,
     NoAllocationError,
     NotFoundError,
@@ -24,6 +25,7 @@ from credit_sdk.models import HoldStatus, TransactionType
 from credit_sdk.operations import PlaceBalanceHold, Spend
 
 LONGEST_NUMBER = 18
+LARGEST_BALANCE = to_millicredits(LARGEST_AMOUNT)
 Content = tuple[int, TransactionType, str | None, str | None]
 """What a request id stands for: millicredits, transaction type, service type, service name."""
 
@@ -172,6 +174,11 @@ class People(Books):
         self, person: Person, amount: int, content: Content, request_id: str, **more: Any
     ) -> Transaction:
         """Append a transaction, and count it in the balance. Its request id is unique for ever."""
+        if person.credits + amount > LARGEST_BALANCE:
+            raise InvalidAmountError(
+                f"A balance is at most {format_credits(LARGEST_AMOUNT)} credits; that of user {person.name} "
+                f"is {format_credits(from_millicredits(person.credits))}."
+            )
         person.credits += amount
         row = Transaction(
             len(self.transactions) + 1,

@@ -83,6 +83,16 @@ class TestGrant(OnBalances):
             with refused(IdempotencyConflictError):
                 ledger.execute(operation)
 
+    def test_no_balance_is_larger_than_the_largest_amount(self, ledger: Harness) -> None:
+        payer = ledger.prepare(allocated=10**12)
+        with refused(InvalidAmountError):
+            ledger.execute(payer.allocate("0.001"))
+        charge = ledger.execute(payer.deduct(5))
+        ledger.execute(payer.allocate(1))
+        with refused(InvalidAmountError):
+            ledger.execute(refund(charge))
+        assert ledger.execute(refund(charge, 4)).remaining_credits == 10**12
+
     def test_reaches_whoever_was_switched_off(self, ledger: Harness) -> None:
         payer = ledger.prepare(allocated=5)
         ledger.deactivate(payer)

@@ -299,9 +299,9 @@ class LedgerMachine(RuleBasedStateMachine):
         """Carry an operation out on both and compare what came of it."""
         own_key = self.ledger.own_key
         sent = operation if own_key is None else _by_key(operation, None)
-        outcome = _outcome(lambda: self.ledger.execute(sent).model_dump())
+        outcome = outcome_of(lambda: self.ledger.execute(sent).model_dump())
         twin = self._for_model(operation if own_key is None else _by_key(operation, own_key))
-        self._compare(outcome, _outcome(lambda: self.model.execute(twin)), type(operation).__name__)
+        self._compare(outcome, outcome_of(lambda: self.model.execute(twin)), type(operation).__name__)
         self._note(operation, outcome)
 
     def same_administration(self, act: Callable[[Any], None]) -> None:
@@ -311,8 +311,8 @@ class LedgerMachine(RuleBasedStateMachine):
             act(books)
             return {}
 
-        outcome = _outcome(lambda: done(self.ledger.administrator))
-        self._compare(outcome, _outcome(lambda: done(self.model)), "administration")
+        outcome = outcome_of(lambda: done(self.ledger.administrator))
+        self._compare(outcome, outcome_of(lambda: done(self.model)), "administration")
 
     def _for_model(self, operation: Operation[Any]) -> Operation[Any]:
         """Name holds and charges as the model knows them."""
@@ -360,7 +360,7 @@ def _by_key(operation: Operation[Any], key_id: str | None) -> Operation[Any]:
     return operation
 
 
-def _outcome(act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def outcome_of(act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Return the fields of a result, or the code and figures of a refusal."""
     try:
         return act()
