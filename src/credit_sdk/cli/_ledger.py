@@ -80,13 +80,14 @@ def verify(
     else:
         for each in outcome.differences:
             print(
-                f"{each.org_id}: {each.figure} of {each.subject} is {_credits(each.recorded)}, "
+                f"{each.org_id or 'users'}: {each.figure} of {each.subject} is {_credits(each.recorded)}, "
                 f"but the rows say {_credits(each.recomputed)}"
             )
         verdict = "the books agree." if outcome.ok else "the books DO NOT agree."
         print(
             f"Organisations {outcome.organizations}, allocations {outcome.allocations}, "
-            f"charges {outcome.charges}, open holds {outcome.open_holds}: {verdict}"
+            f"charges {outcome.charges}, users {outcome.users}, transactions {outcome.transactions}, "
+            f"open holds {outcome.open_holds}: {verdict}"
         )
     raise typer.Exit(0 if outcome.ok else 1)
 
