@@ -23,7 +23,7 @@ class Address:
     method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     operation: type[Operation[Any]]
-    wire_names: Mapping[str, str] = field(default_factory=dict)
+    wire_names: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What fields are called in a body, where that is not their own name."""
 
     @property

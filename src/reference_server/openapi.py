@@ -65,7 +65,7 @@ def openapi() -> Json:
         "info": {
             "title": "Credits",
             "version": version("credit-sdk"),
-            "description": "Prepaid credits of organisations: check, hold, charge, refund. "
+            "description": "Prepaid credits of organisations and users: check, hold, charge, refund. "
             "Amounts are credits, with at most three decimals.",
         },
         "paths": {
