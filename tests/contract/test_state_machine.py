@@ -68,7 +68,7 @@ def runs(examples: int) -> settings:
 
 # The colour, the model, how many runs, and how many of the outcomes that are meant to happen may not.
 TRIALS = {
-    "memory": ("blocking", Sums, 350, 0),
+    "memory": ("blocking", Sums, 250, 0),
     "sql": ("blocking", MemoryModel, 120, 3),
     "http": ("awaiting", MemoryModel, 40, 12),
 }

@@ -188,12 +188,13 @@ class BalanceMachine(RuleBasedStateMachine):
         self.same(CheckBalance(user_id=self.ids[person], credits=credits))
         self.same(GetStatement(user_id=self.ids[person]))
 
-    @rule(often=st.integers(0, 5))
-    def switch_off(self, often: int) -> None:
-        """Switch one user off, in few of the runs."""
+    @rule(often=st.integers(0, 5), fields=spending)
+    def switch_off(self, often: int, fields: dict[str, Any]) -> None:
+        """Switch one user off, now and then, who tries to spend."""
         if often == 0:
             self.ledger.administrator.switch_off(self.ids["eve"])
             self.model.switch_off(self.ids["eve"])
+            self.spend("eve", fields)
 
     def teardown(self) -> None:
         if not hasattr(self, "model"):

@@ -252,11 +252,12 @@ class LedgerMachine(RuleBasedStateMachine):
         else:
             self.same(Allocate(**fields, user_id=member, allocated_credits=credits))
 
-    @rule(member=members, credits=st.sampled_from([None, 10, 60, 100, 100, 200]))
-    def administrate(self, member: str, credits: int | None) -> None:
-        """Set an allocation by hand, as the documents do, or switch one member's off."""
+    @rule(member=members, credits=st.sampled_from([None, 10, 60, 100, 100, 200]), fields=spending)
+    def administrate(self, member: str, credits: int | None, fields: dict[str, Any]) -> None:
+        """Set an allocation by hand, as the documents do, or switch one member's off, who tries to spend."""
         if credits is None:
             self.same_administration(lambda books: books.deactivate(self.org_id, "eve"))
+            self.deduct(fields | {"user_id": "eve"})
         else:
             self.same_administration(lambda books: books.set_allocation(self.org_id, member, credits))
 
