@@ -27,9 +27,12 @@ class _Sums(Sums):
         """Make room for a late capture; overdue holds go only if it needs them to."""
         self.refuse_held_id(hold.user, hold.request_id)
         try:
-            self.make_room(hold.user, credits, hold.request_id)
+            self.require_room(hold.user, credits)
         except RefusedError as error:
             raise HoldExpiredError from error
+        is_held = any(row.request_id == hold.request_id for row in self.held(hold.user))
+        if is_held or credits > self.room(hold.user, without=[]):
+            self.expire(self.overdue(hold.user))
 
 
 class SumsOfUsers:

@@ -15,6 +15,7 @@ from credit_sdk.contract.harness import (
     assert_shows,
     capture,
     make,
+    refund,
     refused,
     shown,
     unique,
@@ -26,7 +27,7 @@ from credit_sdk.errors import (
     ValidationFailedError,
 )
 from credit_sdk.models import Cap, CapList, CapPeriod, CapScope
-from credit_sdk.operations import DeductBatch, ListCaps, Operation, Refund, SetCap, VerifyLedger
+from credit_sdk.operations import DeductBatch, ListCaps, Operation, SetCap, VerifyLedger
 
 SCOPES: tuple[CapScope, ...] = ("organization", "member", "api_key")
 PERIODS: tuple[CapPeriod, ...] = ("hour", "day", "month")
@@ -319,7 +320,7 @@ class TestCaps:
         payer = prepare_in_window(ledger)
         set_cap(ledger, payer, 100)
         receipt = ledger.execute(payer.deduct(100))
-        ledger.execute(Refund(charge_id=receipt.charge_id))
+        ledger.execute(refund(receipt))
         assert used(ledger, payer) == 100
         with pytest.raises(InsufficientCreditsError, match="cap"):
             ledger.execute(payer.deduct(1))
