@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         NotAMemberError,
         NotAuthenticatedError,
         NotFoundError,
+        OutboxError,
         OutcomeUnknownError,
         PermissionDeniedError,
         RateLimitedError,
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
         CreditCheck,
         CreditPool,
         Hold,
+        OutboxEntry,
+        PendingCharge,
         Receipt,
         RefundReceipt,
         Statement,
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
         Usage,
     )
     from credit_sdk.operations import Deduct
+    from credit_sdk.outbox import Outbox
+    from credit_sdk.policy import ChargePolicy
     from credit_sdk.prices import LOOPNET_PRICES, PriceList
     from credit_sdk.sdk import CreditSDK
     from credit_sdk.service import CreditDeductionService
@@ -76,6 +81,7 @@ _ERRORS = (
     "NotAMemberError",
     "NotAuthenticatedError",
     "NotFoundError",
+    "OutboxError",
     "OutcomeUnknownError",
     "PermissionDeniedError",
     "RateLimitedError",
@@ -91,6 +97,8 @@ _MODELS = (
     "CreditCheck",
     "CreditPool",
     "Hold",
+    "OutboxEntry",
+    "PendingCharge",
     "Receipt",
     "RefundReceipt",
     "Statement",
@@ -110,7 +118,9 @@ _HOMES = {
     "Deduct": "operations",
     "LOOPNET_PRICES": "prices",
     "MemoryLedger": "backends.memory",
+    "ChargePolicy": "policy",
     "OpenCharge": "charge",
+    "Outbox": "outbox",
     "PriceList": "prices",
     "Retries": "_flows.retrying",
     "acting_as": "context",
@@ -132,6 +142,7 @@ __all__ = [
     "AsyncOpenCharge",
     "BillingClient",
     "Charge",
+    "ChargePolicy",
     "ConfigurationError",
     "ConflictError",
     "CreditCheck",
@@ -155,7 +166,11 @@ __all__ = [
     "NotAuthenticatedError",
     "NotFoundError",
     "OpenCharge",
+    "Outbox",
+    "OutboxEntry",
+    "OutboxError",
     "OutcomeUnknownError",
+    "PendingCharge",
     "PermissionDeniedError",
     "PriceList",
     "RateLimitedError",

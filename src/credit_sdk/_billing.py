@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from credit_sdk import context
 from credit_sdk._calls import CallCharges, Readers, Tariff
 from credit_sdk._connect import Options, Source, connect, key_from_environment
+from credit_sdk._courier import Courier, OutboxChoice, Probe, make_courier
 from credit_sdk._flows import Retries
 from credit_sdk._till import Metadata, Till
 from credit_sdk.account import Account
@@ -16,11 +17,15 @@ from credit_sdk.amounts import Amount
 from credit_sdk.backends._wire_format import Credential
 from credit_sdk.billable import CostOfResult, FunctionT, wrap
 from credit_sdk.errors import ConfigurationError
+from credit_sdk.models import Delivery, OutboxEntry
 from credit_sdk.operations import DEFAULT_HOLD_SECONDS
+from credit_sdk.policy import ChargePolicy
 from credit_sdk.prices import PriceList
 
 if TYPE_CHECKING:
     import httpx
+
+    from credit_sdk.outbox import Outbox
 
 
 class Billing:
@@ -35,6 +40,9 @@ class Billing:
         bearer_token: str | None = None,
         prices: Mapping[str, Amount] | None = None,
         retries: Retries | None = None,
+        policy: ChargePolicy | None = None,
+        outbox: OutboxChoice = None,
+        probes: Mapping[str, Probe] | None = None,
         timeout: float = 10.0,
         sql_scale: int = 1000,
         pool_size: int = 10,
@@ -47,8 +55,11 @@ class Billing:
         SQLAlchemy or a `MemoryLedger`; without it `CREDIT_SDK_URL`, `DATABASE_URL` or `API_BASE_URL`
         is read. At most one of `api_key` (else `CREDIT_SDK_API_KEY` or `API_KEY`), `session_token`
         and `bearer_token` says who calls a server. `timeout` is in seconds, for each attempt;
-        `retries` says how often and how long to try. `sql_scale` is how many units of the database's
-        integers make one credit. Raises `ConfigurationError` for what cannot work.
+        `retries` says how often and how long to try. `policy` says what becomes of a charge when
+        something dies in the middle of it. `outbox` is the file that keeps charges until they are
+        confirmed: None for `CREDIT_SDK_OUTBOX` or the user's state folder, False for none. `probes` say,
+        by service type, whether an operation whose outcome is unknown was done. `sql_scale` is how many
+        units of the database's integers make one credit. Raises `ConfigurationError` for what cannot work.
         """
         if api_key is None and session_token is None and bearer_token is None:
             api_key = key_from_environment(os.environ)
@@ -63,12 +74,21 @@ class Billing:
         if not isinstance(retries, Retries | None):
             raise ConfigurationError(f"retries must be Retries(...), not {type(retries).__name__}.")
         self._is_user = session_token is not None or bearer_token is not None
+        connections = connect(url, credential, options)
+        self._probes = dict(probes or {})
+        courier = None
+        if connections.destination is not None:
+            courier = make_courier(outbox, connections.destination, lambda: connections.backend, self._probes)
         self._till = Till(
-            connections=connect(url, credential, options),
+            connections=connections,
+            policy=policy or ChargePolicy(),
+            courier=courier,
             prices=PriceList() if prices is None else PriceList(prices),
             retries=retries or Retries(),
             has_credential=credential != Credential(),
         )
+        if courier is not None:
+            courier.wake_if_waiting()
 
     @property
     def prices(self) -> PriceList:
@@ -91,6 +111,22 @@ class Billing:
         joined._till = self._till.within(connection)  # noqa: SLF001 - a copy of this very object
         return joined
 
+    def flush_outbox(self, outbox: "Outbox | None" = None) -> Delivery:
+        """Deliver once what the outbox (another than the service's own, if given) keeps for these books.
+
+        What cannot be delivered stays, with the reason. Blocks, also in an async service. Raises
+        `OutboxError`.
+        """
+        courier = self._till.courier
+        connections = self._till.connections
+        if outbox is not None and connections.destination is not None:
+            courier = Courier(outbox, connections.destination, lambda: connections.backend, self._probes)
+        return courier.deliver() if courier else Delivery()
+
+    def pending_charges(self) -> list[OutboxEntry]:
+        """Return what the outbox keeps, for these and for other books, oldest first."""
+        return [] if self._till.courier is None else self._till.courier.outbox.entries()
+
     async def aclose(self) -> None:
         """Close the connections that async functions opened on the running loop."""
         await self._till.connections.close_async()
@@ -107,6 +143,7 @@ class Billing:
         metadata: Metadata | Callable[..., Metadata] | None = None,
         ttl_seconds: int = DEFAULT_HOLD_SECONDS,
         reserve: bool = True,
+        policy: ChargePolicy | None = None,
     ) -> Callable[[FunctionT], FunctionT]:
         """Charge each successful call of a function, coroutine, generator or async generator.
 
@@ -117,13 +154,13 @@ class Billing:
         `request_id` and `metadata` may be functions, which are called with those arguments of the
         decorated function that their own parameters name. An exception, a cancellation or a generator
         that is closed early takes nothing. `reserve=False` checks before and deducts after instead of
-        holding.
+        holding. `policy` replaces the service's.
         """
         if not isinstance(service_type, str):
             raise ConfigurationError(
                 "billable needs to know the service: write @billing.billable('company_enrichment', cost=50)."
             )
-        tariff = Tariff(service_type, cost, service_name, ttl_seconds, reserve)
+        tariff = Tariff(service_type, cost, service_name, ttl_seconds, reserve, policy)
 
         def decorate(function: FunctionT) -> FunctionT:
             reads = Readers.of(

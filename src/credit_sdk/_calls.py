@@ -12,6 +12,7 @@ from credit_sdk.amounts import SMALLEST_AMOUNT, Amount, parse_credits, parse_pri
 from credit_sdk.billable import CostOfResult
 from credit_sdk.charge import AsyncOpenCharge, OpenCharge
 from credit_sdk.errors import ConfigurationError
+from credit_sdk.policy import ChargePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Tariff:
     service_name: str | None
     ttl_seconds: int
     reserve: bool
+    policy: ChargePolicy | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class CallCharges:
             metadata=self.reads.metadata(args, kwargs),
             ttl_seconds=self.tariff.ttl_seconds,
             reserve=self.tariff.reserve,
+            policy=self.tariff.policy,
         )
 
     def _expected_cost(self, estimate: Amount | None) -> Amount | None:

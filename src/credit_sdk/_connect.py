@@ -55,10 +55,15 @@ class Connections:
     """The blocking and the awaiting backend of one address, each made when it is first used."""
 
     def __init__(
-        self, make_backend: Callable[[], Backend], make_async_backend: Callable[[], AsyncBackend]
+        self,
+        make_backend: Callable[[], Backend],
+        make_async_backend: Callable[[], AsyncBackend],
+        destination: str | None = None,
     ) -> None:
+        """`destination` names the books without a secret, for the outbox; None where they die with us."""
         self._make_backend = make_backend
         self._make_async_backend = make_async_backend
+        self.destination = destination
 
     @cached_property
     def backend(self) -> Backend:
@@ -148,7 +153,7 @@ def _in_memory(ledger: Any) -> Connections:
 
 
 def _to_server(url: str, credential: Credential, options: Options) -> Connections:
-    server_url(url)
+    destination = server_url(url)
 
     def make_backend() -> Backend:
         from credit_sdk.backends.http import HttpBackend  # noqa: PLC0415
@@ -160,7 +165,7 @@ def _to_server(url: str, credential: Credential, options: Options) -> Connection
 
         return AsyncHttpBackend(url, credential, timeout=options.timeout, client=options.async_http_client)
 
-    return Connections(make_backend, make_async_backend)
+    return Connections(make_backend, make_async_backend, destination)
 
 
 def _to_database(source: Any, options: Options) -> Connections:
@@ -177,7 +182,9 @@ def _to_database(source: Any, options: Options) -> Connections:
         "timeout": options.timeout,
     }
     return Connections(
-        lambda: sql.SqlBackend(for_blocking, **sizes), lambda: sql.AsyncSqlBackend(for_awaiting, **sizes)
+        lambda: sql.SqlBackend(for_blocking, **sizes),
+        lambda: sql.AsyncSqlBackend(for_awaiting, **sizes),
+        sql.destination_of(for_blocking),
     )
 
 

@@ -5,11 +5,12 @@ A flow's steps answer `Any`; this module is the only seam where types are taken 
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import anyio
 
-from credit_sdk._flows.steps import Failed, Flow, Perform, Sleep, Step
+from credit_sdk._flows.steps import Failed, Flow, Forget, HandOver, Keep, Perform, Safekeeping, Sleep, Step
 from credit_sdk.operations import Operation, ResultT_co
 
 ReturnT = TypeVar("ReturnT")
@@ -41,12 +42,20 @@ class AsyncBackend(Protocol):
         """Let go of connections."""
 
 
+class Keeper(Protocol):
+    """Keeps what is owed until it is confirmed."""
+
+    def carry_out(self, step: Safekeeping) -> bool:
+        """Do what a flow asks of the outbox; answers whether it is kept. May raise `OutboxError`."""
+
+
 class Run(Generic[ReturnT]):
     """A flow under way on a blocking backend, which stops wherever the caller's work has to run."""
 
-    def __init__(self, flow: Flow[ReturnT], backend: Backend) -> None:
+    def __init__(self, flow: Flow[ReturnT], backend: Backend, keeper: Keeper | None = None) -> None:
         self._flow = flow
         self._backend = backend
+        self._keeper = keeper
 
     def start(self) -> ReturnT | Perform:
         """Carry out steps up to the caller's work, or to the end."""
@@ -74,6 +83,8 @@ class Run(Generic[ReturnT]):
         if isinstance(step, Sleep):
             time.sleep(step.seconds)
             return False
+        if isinstance(step, Keep | Forget | HandOver):
+            return self._keeper is not None and self._keeper.carry_out(step)
         return self._backend.execute(cast("Operation[Any]", step))
 
 
@@ -89,9 +100,10 @@ class AsyncRun(Generic[ReturnT]):
     has ended; the caller's work does not begin any more, but what it has finished is charged.
     """
 
-    def __init__(self, flow: Flow[ReturnT], backend: AsyncBackend) -> None:
+    def __init__(self, flow: Flow[ReturnT], backend: AsyncBackend, keeper: Keeper | None = None) -> None:
         self._flow = flow
         self._backend = backend
+        self._keeper = keeper
         self._cancellation: asyncio.CancelledError | None = None
         self.result: ReturnT | None = None
         """What the flow answered, also when a cancellation is raised instead."""
@@ -140,14 +152,26 @@ class AsyncRun(Generic[ReturnT]):
     async def _carry_out(self, step: Step) -> Any:
         if isinstance(step, Sleep):
             return await self._sleep(step.seconds)
+        if isinstance(step, Keep | Forget | HandOver):
+            return self._keeper is not None and await self._in_thread(self._keeper, step)
         operation = cast("Operation[Any]", step)
-        request = await self._see_through(operation)
+        request = await self._see_through(self._backend.execute(operation))
         if request.cancelled():
             # The loop is shutting down and has cancelled every task it knew of, this request's too.
             # Repeating it tells what became of it; the loop does not know the new task.
             self._cancellation = self._cancellation or asyncio.CancelledError()
-            request = await self._see_through(operation)
+            request = await self._see_through(self._backend.execute(operation))
         return request.result()
+
+    async def _in_thread(self, keeper: Keeper, step: Safekeeping) -> bool:
+        """Use the outbox, whose disk may be slow, beside the loop."""
+        try:
+            writing = asyncio.get_running_loop().run_in_executor(None, keeper.carry_out, step)
+        except RuntimeError:
+            # The loop is shutting down and starts no threads any more.
+            return keeper.carry_out(step)
+        await self._see_through(writing)
+        return writing.result()
 
     async def _sleep(self, seconds: float) -> bool:
         if self._cancellation is None:
@@ -157,8 +181,8 @@ class AsyncRun(Generic[ReturnT]):
                 self._cancellation = cancellation
         return self._cancellation is not None
 
-    async def _see_through(self, operation: Operation[Any]) -> asyncio.Future[Any]:
-        request = asyncio.ensure_future(self._backend.execute(operation))
+    async def _see_through(self, work: Awaitable[Any]) -> asyncio.Future[Any]:
+        request = asyncio.ensure_future(work)
         # asyncio.wait leaves the request running when the waiter is cancelled; the scope keeps anyio's
         # own cancellation, which is delivered again and again, out of the loop.
         with anyio.CancelScope(shield=True):

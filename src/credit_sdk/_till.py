@@ -1,5 +1,6 @@
 """Where charges are made ready: prices, the payer's organisation, the backend that will carry them out."""
 
+import asyncio
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from credit_sdk._connect import Connections
+from credit_sdk._courier import Courier, KeptRun
 from credit_sdk._flows import ChargePlan, Flow, HoldSupport, Retries, charging, deducting_afterwards
 from credit_sdk._runners import AsyncBackend, Backend
 from credit_sdk.account import Account, require_account
@@ -17,6 +19,7 @@ from credit_sdk.errors import ConfigurationError
 from credit_sdk.identifiers import new_request_id
 from credit_sdk.models import Receipt
 from credit_sdk.operations import DEFAULT_HOLD_SECONDS
+from credit_sdk.policy import ChargePolicy
 from credit_sdk.prices import PriceList
 
 Metadata = Mapping[str, JsonValue]
@@ -34,6 +37,7 @@ class ChargeRequest:
     metadata: Metadata | None = None
     ttl_seconds: int = DEFAULT_HOLD_SECONDS
     reserve: bool = True
+    policy: ChargePolicy | None = None
     description: str | None = None
     """Kept by a user's own balance only."""
 
@@ -46,13 +50,15 @@ class Till:
     prices: PriceList
     retries: Retries
     has_credential: bool
+    policy: ChargePolicy = field(default_factory=ChargePolicy)
+    courier: Courier | None = None
     holds: HoldSupport = field(default_factory=HoldSupport)
 
     def within(self, connection: Any) -> "Till":
         """Return a till whose charges are part of the caller's own transaction.
 
         There is nothing to hold: what cannot be charged at the end undoes the work with it. And
-        nothing to send again: a broken transaction is the caller's to repeat.
+        nothing to send again, or to keep: a broken transaction is the caller's to repeat.
         """
         return Till(
             connections=self.connections.within(connection),
@@ -65,12 +71,14 @@ class Till:
     def open(self, account: Account, request: ChargeRequest) -> OpenCharge:
         """Return a charge to be entered with `with`."""
         plan = self._plan(account, request)
-        return OpenCharge(plan, self._flow(plan, reserve=request.reserve), self.backend(account))
+        flow = self._flow(plan, reserve=request.reserve)
+        return OpenCharge(plan, flow, self.backend(account), self._keeper(account))
 
     def open_async(self, account: Account, request: ChargeRequest) -> AsyncOpenCharge:
         """Return a charge to be entered with `async with`."""
         plan = self._plan(account, request)
-        return AsyncOpenCharge(plan, self._flow(plan, reserve=request.reserve), self.async_backend(account))
+        flow = self._flow(plan, reserve=request.reserve)
+        return AsyncOpenCharge(plan, flow, self.async_backend(account), self._keeper(account))
 
     def backend(self, account: Account | None = None) -> Backend:
         """Return the blocking backend, on behalf of the account's session where that is all we have."""
@@ -83,6 +91,17 @@ class Till:
         token = self._session_of(account)
         backend = self.connections.async_backend
         return backend.as_caller(token) if token else backend
+
+    def close(self) -> None:
+        """Stop delivering in the background, and close the blocking connections."""
+        if self.courier is not None:
+            self.courier.close()
+        self.connections.close()
+
+    async def close_async(self) -> None:
+        """Close the running loop's connections too."""
+        await asyncio.to_thread(self.close)
+        await self.connections.close_async()
 
     def _plan(self, account: Account, request: ChargeRequest) -> ChargePlan:
         require_account(account)
@@ -99,7 +118,11 @@ class Till:
             metadata=dict(request.metadata or {}),
             ttl_seconds=request.ttl_seconds,
             description=request.description if account.org_id is None else None,
+            policy=request.policy or self.policy,
         )
+
+    def _keeper(self, account: Account) -> KeptRun | None:
+        return self.courier.keeps(self._session_of(account)) if self.courier else None
 
     def _flow(self, plan: ChargePlan, *, reserve: bool) -> Flow[Receipt | None]:
         if reserve:

@@ -44,7 +44,7 @@ class AsyncBillingClient(Billing):
 
     async def close(self) -> None:
         """Close the connections; the client opens new ones if it is used again."""
-        await self._till.connections.close_async()
+        await self._till.close_async()
 
     async def __aenter__(self) -> Self:
         """Return the client itself."""

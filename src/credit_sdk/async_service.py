@@ -17,6 +17,7 @@ from credit_sdk.account import Account, require_account
 from credit_sdk.amounts import Amount
 from credit_sdk.charge import AsyncOpenCharge
 from credit_sdk.operations import Operation, ResultT_co, parse
+from credit_sdk.policy import ChargePolicy
 
 if TYPE_CHECKING:
     from credit_sdk.backends._joined import AsyncConnection
@@ -62,6 +63,7 @@ class AsyncCreditDeductionService(Billing):
         metadata: Metadata | None = None,
         ttl_seconds: int = operations.DEFAULT_HOLD_SECONDS,
         reserve: bool = True,
+        policy: ChargePolicy | None = None,
     ) -> AsyncOpenCharge:
         """Return a block that is charged if it succeeds; an exception in it takes nothing.
 
@@ -69,6 +71,7 @@ class AsyncCreditDeductionService(Billing):
         `charge.credits` and `charge.metadata`. A `request_id` of the operation's own makes it one charge
         however often it runs. On entry raises `InsufficientCreditsError`, `NoAllocationError`,
         `NotAMemberError`; on exit `InsufficientCreditsError` if the cost outgrew hold and balance.
+        When the books are away at the end, the charge is kept in the outbox: `charge.is_pending`.
         """
         request = ChargeRequest(
             service_type=service_type,
@@ -79,6 +82,7 @@ class AsyncCreditDeductionService(Billing):
             metadata=metadata,
             ttl_seconds=ttl_seconds,
             reserve=reserve,
+            policy=policy,
         )
         return self._till.open_async(account, request)
 
@@ -279,7 +283,7 @@ class AsyncCreditDeductionService(Billing):
 
     async def close(self) -> None:
         """Close the connections; the service opens new ones if it is used again."""
-        await self._till.connections.close_async()
+        await self._till.close_async()
 
     async def __aenter__(self) -> Self:
         """Return the service itself."""

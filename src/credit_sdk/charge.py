@@ -7,7 +7,7 @@ from typing import Self, cast
 from pydantic import JsonValue
 
 from credit_sdk._flows import ChargePlan, Failed, Flow
-from credit_sdk._runners import AsyncBackend, AsyncRun, Backend, Run
+from credit_sdk._runners import AsyncBackend, AsyncRun, Backend, Keeper, Run
 from credit_sdk.amounts import Amount, parse_price
 from credit_sdk.errors import ConfigurationError
 from credit_sdk.models import Hold, Receipt
@@ -50,7 +50,11 @@ class Terms:
 
     @property
     def receipt(self) -> Receipt:
-        """What was taken; raises `ConfigurationError` when nothing was."""
+        """What was taken; raises `ConfigurationError` when nothing was, or not yet (`is_pending`)."""
+        if self._receipt is None and self.is_pending:
+            raise ConfigurationError(
+                f"Charge {self.request_id} is in the outbox and not confirmed yet: there is no receipt."
+            )
         if self._receipt is None:
             raise ConfigurationError(
                 "There is no receipt: the operation failed or cost nothing, so nothing was taken."
@@ -63,6 +67,11 @@ class Terms:
     def is_charged(self) -> bool:
         """Whether credits were taken, so that there is a receipt."""
         return self._receipt is not None
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the operation succeeded and its charge is in the outbox, to be delivered later."""
+        return self._plan.is_pending
 
     def settle(self, cost: Amount) -> None:
         """Set the cost that was worked out from the result, unless the operation itself has set one."""
@@ -83,13 +92,16 @@ class Terms:
 class OpenCharge(Terms):
     """A charge to be entered with `with`."""
 
-    def __init__(self, plan: ChargePlan, flow: Flow[Receipt | None], backend: Backend) -> None:
+    def __init__(
+        self, plan: ChargePlan, flow: Flow[Receipt | None], backend: Backend, keeper: Keeper | None = None
+    ) -> None:
         super().__init__(plan, flow)
         self._backend = backend
+        self._keeper = keeper
 
     def __enter__(self) -> Self:
         """Hold the credits; raises what the refusal says, and then the block does not run."""
-        self._run = Run(self._take_flow(), self._backend)
+        self._run = Run(self._take_flow(), self._backend, self._keeper)
         self._run.start()
         return self
 
@@ -104,13 +116,20 @@ class OpenCharge(Terms):
 class AsyncOpenCharge(Terms):
     """A charge to be entered with `async with`."""
 
-    def __init__(self, plan: ChargePlan, flow: Flow[Receipt | None], backend: AsyncBackend) -> None:
+    def __init__(
+        self,
+        plan: ChargePlan,
+        flow: Flow[Receipt | None],
+        backend: AsyncBackend,
+        keeper: Keeper | None = None,
+    ) -> None:
         super().__init__(plan, flow)
         self._backend = backend
+        self._keeper = keeper
 
     async def __aenter__(self) -> Self:
         """Hold the credits; raises what the refusal says, and then the block does not run."""
-        self._run = AsyncRun(self._take_flow(), self._backend)
+        self._run = AsyncRun(self._take_flow(), self._backend, self._keeper)
         await self._run.start()
         return self
 

@@ -44,7 +44,7 @@ class BillingClient(Billing):
 
     def close(self) -> None:
         """Close the connections; the client opens new ones if it is used again."""
-        self._till.connections.close()
+        self._till.close()
 
     def __enter__(self) -> Self:
         """Return the client itself."""

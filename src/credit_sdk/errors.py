@@ -3,7 +3,8 @@
     CreditError
     ├── ConfigurationError               how the SDK was set up cannot work
     │   ├── SchemaMissingError           the database has no (or an old) billing schema
-    │   └── HoldsUnsupportedError        the server or database knows no holds
+    │   ├── HoldsUnsupportedError        the server or database knows no holds
+    │   └── OutboxError                  the file for unconfirmed charges cannot be used
     ├── ValidationFailedError       422  an argument or field cannot be right; nothing was sent
     │   └── InvalidAmountError      400
     ├── MalformedRequestError       400  a body that cannot be read (and 406, 408, 413, 415)
@@ -90,6 +91,12 @@ class HoldsUnsupportedError(ConfigurationError):
 
     code = "holds_unsupported"
     status = 501
+
+
+class OutboxError(ConfigurationError):
+    """The outbox cannot be used."""
+
+    code = "outbox"
 
 
 class ValidationFailedError(CreditError):

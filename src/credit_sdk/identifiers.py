@@ -1,4 +1,4 @@
-"""Request ids: made before the first attempt and kept through every retry (SPEC section 3)."""
+"""Request ids, made before the first attempt and kept through every retry (SPEC section 3); and others."""
 
 import os
 import time
@@ -12,3 +12,8 @@ def new_request_id() -> str:
     Ids that begin with the time meet on few pages of the index that makes them unique.
     """
     return f"req_{time.time_ns() // _MICROSECONDS:013x}{os.urandom(10).hex()}"
+
+
+def new_entry_id() -> str:
+    """Return the name of a record of the outbox."""
+    return os.urandom(12).hex()

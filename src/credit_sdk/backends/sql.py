@@ -225,6 +225,11 @@ def host_of(url: URL) -> str:
     return f"{host}:{url.port or 5432}/{url.database or ''}"
 
 
+def destination_of(source: URL | Engine) -> str:
+    """Return the database that a charge is meant for, as the outbox notes it."""
+    return f"postgresql://{host_of(source.url if isinstance(source, Engine) else source)}"
+
+
 def require_psycopg(driver: str) -> None:
     """Raise `ConfigurationError` for an engine of another driver."""
     if driver not in {"psycopg", "psycopg_async"}:

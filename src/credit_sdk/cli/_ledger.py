@@ -46,7 +46,7 @@ def balance(
     from credit_sdk._flows import require_known  # noqa: PLC0415
     from credit_sdk.service import CreditDeductionService  # noqa: PLC0415
 
-    with CreditDeductionService(url) as billing:
+    with CreditDeductionService(url, outbox=False) as billing:
         standing = billing.user_credits(user_id)
     require_known(standing)
     if as_json:
@@ -69,7 +69,7 @@ def verify(
     from credit_sdk.operations import VerifyLedger, parse  # noqa: PLC0415
     from credit_sdk.service import CreditDeductionService  # noqa: PLC0415
 
-    with CreditDeductionService(url) as billing:
+    with CreditDeductionService(url, outbox=False) as billing:
         try:
             outcome = billing.execute(parse(VerifyLedger, {"org_id": org_id}))
         except NotAMemberError:

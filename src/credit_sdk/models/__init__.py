@@ -15,6 +15,7 @@ from credit_sdk.models.charging import (
 )
 from credit_sdk.models.keeping import Difference, DueRun, ExpiredHolds, Verification
 from credit_sdk.models.organizations import Member, MemberPage, Organization, OrganizationPage
+from credit_sdk.models.outbox import Delivery, OutboxEntry, PendingCharge, WorkOutcome
 from credit_sdk.models.personal import (
     CreditStatus,
     Grant,
@@ -77,6 +78,7 @@ __all__ = [
     "CreditCheck",
     "CreditPool",
     "CreditStatus",
+    "Delivery",
     "Difference",
     "DueRun",
     "ExpiredHolds",
@@ -91,6 +93,8 @@ __all__ = [
     "OrganizationCredits",
     "OrganizationPage",
     "OrganizationUsage",
+    "OutboxEntry",
+    "PendingCharge",
     "PlanShare",
     "PoolChange",
     "Problem",
@@ -120,4 +124,5 @@ __all__ = [
     "UserBilling",
     "UserCredits",
     "Verification",
+    "WorkOutcome",
 ]

@@ -1,0 +1,293 @@
+"""Charges that are owed and not confirmed, in a SQLite file that outlives the process (SPEC section 3).
+
+The file is shared by all threads and processes of an application, and by the command line. A record
+belongs to the process that works on it, and to nobody once that process has handed it over or died.
+Records that cannot be delivered stay, with the reason.
+"""
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from credit_sdk._flows import Forget, HandOver, Keep
+from credit_sdk._presence import Presence
+from credit_sdk._resources import PerProcess
+from credit_sdk.errors import OutboxError
+from credit_sdk.models import OutboxEntry, PendingCharge
+
+VERSION = 1
+BUSY_SECONDS = 10.0
+_SCHEMA = """
+    create table if not exists charges (
+        entry_id text primary key,
+        destination text not null,
+        body text not null,
+        checksum text not null,
+        unpaid integer not null,  -- millicredits that were let run while the books were away
+        owner integer,            -- the process that works on it
+        created_at real not null,
+        attempts integer not null default 0,
+        refused integer not null default 0,
+        reason text
+    ) without rowid
+"""
+_KEEP = """
+    insert into charges (entry_id, destination, body, checksum, unpaid, owner, created_at)
+    values (:entry_id, :destination, :body, :checksum, :unpaid, :owner, :now)
+    on conflict (entry_id) do update
+    set body = excluded.body, checksum = excluded.checksum, owner = excluded.owner
+"""
+_MILLI = 1000
+VARIABLE = "CREDIT_SDK_OUTBOX"
+
+
+def default_path(environment: Mapping[str, str]) -> Path | None:
+    """Return where an application's outbox is if it names none; None if `CREDIT_SDK_OUTBOX` is `off`.
+
+    That is the file in `CREDIT_SDK_OUTBOX`, else one among the user's state files (XDG Base Directory).
+    """
+    named = environment.get(VARIABLE)
+    if named:
+        return None if named.lower() == "off" else Path(named)
+    state = environment.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(state) / "credit-sdk" / "outbox.sqlite3"
+
+
+class Outbox:
+    """The unconfirmed charges of one file. Every method may raise `OutboxError`."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Name the file; it is made, with its folder, when it is first written."""
+        self.path = Path(path).expanduser().resolve()
+        self._store = _stores.setdefault(str(self.path), PerProcess(partial(_Store, self.path), _Store.close))
+
+    def __repr__(self) -> str:
+        return f"Outbox({str(self.path)!r})"
+
+    def exists(self) -> bool:
+        """Whether anything was ever kept here."""
+        return self.path.exists()
+
+    def keep(self, step: Keep, destination: str) -> bool:
+        """Write a charge, or what has become of it; False when that would go beyond the allowance."""
+        charge = step.charge
+        body = charge.model_dump_json()
+        row = {
+            "entry_id": charge.entry_id,
+            "destination": destination,
+            "body": body,
+            "checksum": _checksum(body),
+            "unpaid": int(charge.estimate * _MILLI) if step.unpaid else 0,
+            "now": time.time(),
+        }
+        with self._opened() as store, store.writing(durable=step.durable) as connection:
+            if step.allowance is not None and not _fits(connection, row, step.allowance):
+                return False
+            connection.execute(_KEEP, row | {"owner": store.presence.slot})
+        return True
+
+    def forget(self, step: Forget) -> None:
+        """Take a charge out: it was confirmed, or there is nothing to charge."""
+        with self._opened() as store, store.writing() as connection:
+            connection.execute("delete from charges where entry_id = ?", [step.entry_id])
+
+    def hand_over(self, step: HandOver, *, attempted: bool = False, refused: bool = False) -> None:
+        """Let go of a charge, for whoever delivers next."""
+        with self._opened() as store, store.writing() as connection:
+            connection.execute(
+                "update charges set owner = null, reason = ?, refused = ?, attempts = attempts + ?"
+                " where entry_id = ?",
+                [step.reason, refused, attempted, step.entry_id],
+            )
+
+    def claim(self, destination: str, tried: Collection[str] = ()) -> PendingCharge | None:
+        """Return the oldest readable charge of a destination that nobody works on, but for those `tried`.
+
+        It is this process's then, which must forget it or hand it over. None when there is none.
+        """
+        with self._opened() as store, store.writing() as connection:
+            rows = connection.execute(
+                "select * from charges where destination = ? order by created_at, entry_id", [destination]
+            ).fetchall()
+            for row in rows:
+                charge, _ = _read(row)
+                if charge is None or row["entry_id"] in tried or store.is_owned(row):
+                    continue
+                connection.execute(
+                    "update charges set owner = ? where entry_id = ?", [store.presence.slot, row["entry_id"]]
+                )
+                return charge
+        return None
+
+    def waits(self, destination: str) -> bool:
+        """Whether there is a readable charge of a destination that nobody works on."""
+        if not self.exists():
+            return False
+        with self._opened() as store:
+            rows = store.reading("select * from charges where destination = ?", [destination])
+            return any(not store.is_owned(row) and _read(row)[0] is not None for row in rows)
+
+    def entries(self) -> list[OutboxEntry]:
+        """Return everything that is kept, oldest first."""
+        if not self.exists():
+            return []
+        with self._opened() as store:
+            rows = store.reading("select * from charges order by created_at, entry_id", [])
+            return [_entry(row, owned=store.is_owned(row)) for row in rows]
+
+    def discard(self, entry_id: str) -> bool:
+        """Give a charge up for ever, by a person's decision; False if there is none of this name."""
+        with self._opened() as store, store.writing(durable=True) as connection:
+            return bool(connection.execute("delete from charges where entry_id = ?", [entry_id]).rowcount)
+
+    def close(self) -> None:
+        """Close this process's connection; the outbox opens it again when it is used."""
+        self._store.close()
+
+    @contextmanager
+    def _opened(self) -> "Iterator[_Store]":
+        try:
+            yield self._store.get()
+        except (sqlite3.Error, OSError) as error:
+            raise OutboxError(
+                f"The outbox {self.path} cannot be used: {_explain(error, self.path)}"
+            ) from error
+
+
+class _Store:
+    """One process's connection to the file, and its presence beside it."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        self.presence = _presences.setdefault(
+            str(path), PerProcess(partial(_present, path), Presence.close)
+        ).get()
+        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(
+            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        self._connection.row_factory = sqlite3.Row
+        try:
+            self._prepare(path)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self, path: Path) -> None:
+        execute = self._connection.execute
+        [version] = execute("pragma user_version").fetchone()
+        if version > VERSION:
+            raise OutboxError(
+                f"The outbox {path} was written by a newer version of credit-sdk: upgrade this one. "
+                "Nothing was changed in it."
+            )
+        execute("pragma journal_mode = wal")
+        if version < VERSION:
+            execute(_SCHEMA)
+            execute(f"pragma user_version = {VERSION}")
+
+    @contextmanager
+    def writing(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """Run a transaction; a durable one ends when the disk itself has it."""
+        with self._lock:
+            self._connection.execute(f"pragma synchronous = {'full' if durable else 'normal'}")
+            self._connection.execute("begin immediate")
+            try:
+                yield self._connection
+                self._connection.execute("commit")
+            except BaseException:
+                # A full disk has ended the transaction already.
+                if self._connection.in_transaction:
+                    self._connection.execute("rollback")
+                raise
+
+    def reading(self, query: str, values: list[Any]) -> list[sqlite3.Row]:
+        with self._lock:
+            return self._connection.execute(query, values).fetchall()
+
+    def is_owned(self, row: sqlite3.Row) -> bool:
+        """Whether a living process works on the charge."""
+        if row["owner"] is None:
+            return False
+        alive = self.presence.is_alive(row["owner"])
+        if alive is None:  # pragma: no cover - Windows
+            charge, _ = _read(row)
+            return charge is not None and time.time() < row["created_at"] + charge.ttl_seconds
+        return alive
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+
+def _present(path: Path) -> Presence:
+    return Presence(path.with_name(path.name + ".lock"))
+
+
+def _fits(connection: sqlite3.Connection, row: dict[str, Any], allowance: Decimal) -> bool:
+    [unpaid] = connection.execute(
+        "select coalesce(sum(unpaid), 0) from charges where destination = ?", [row["destination"]]
+    ).fetchone()
+    return bool(unpaid + row["unpaid"] <= allowance * _MILLI)
+
+
+def _checksum(body: str) -> str:
+    return sha256(body.encode()).hexdigest()
+
+
+def _read(row: sqlite3.Row) -> tuple[PendingCharge | None, str | None]:
+    """Return the charge of a record, or why it cannot be read: then it is kept, and never sent."""
+    if _checksum(row["body"]) != row["checksum"]:
+        return None, "the record is damaged: its checksum does not fit"
+    try:
+        return PendingCharge.model_validate_json(row["body"]), row["reason"]
+    except ValidationError as error:
+        fields = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
+        return None, f"the record cannot be read by this version ({fields})"
+
+
+def _entry(row: sqlite3.Row, *, owned: bool) -> OutboxEntry:
+    charge, reason = _read(row)
+    state: Any = "unreadable" if charge is None else "under way" if owned else "waiting"
+    return OutboxEntry(
+        entry_id=row["entry_id"],
+        state="refused" if state == "waiting" and row["refused"] else state,
+        destination=row["destination"],
+        charge=charge,
+        created_at=datetime.fromtimestamp(row["created_at"], UTC),
+        age_seconds=max(0.0, time.time() - row["created_at"]),
+        attempts=row["attempts"],
+        reason=reason,
+    )
+
+
+def _explain(error: Exception, path: Path) -> str:
+    text = str(error)
+    if isinstance(error, sqlite3.DatabaseError) and ("malformed" in text or "not a database" in text):
+        return (
+            f"it is damaged ({text}). Move {path} and the files beside it elsewhere, "
+            f"and save what can be read with `sqlite3 {path.name} .recover`."
+        )
+    if "full" in text:
+        return "the disk is full."
+    if "readonly" in text or isinstance(error, PermissionError):
+        return f"this process may not write there ({text})."
+    return f"{text}."
+
+
+_stores: dict[str, PerProcess[_Store]] = {}
+# Never closed: a process that has closed an outbox may still work on its charges.
+_presences: dict[str, PerProcess[Presence]] = {}

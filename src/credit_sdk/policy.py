@@ -1,0 +1,52 @@
+"""What becomes of a charge when something dies in the middle of it (SPEC section 3)."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+from credit_sdk.amounts import Amount, parse_credits
+from credit_sdk.errors import ConfigurationError
+
+Unavailable = Literal["refuse", "perform"]
+Settlement = Literal["release", "charge"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargePolicy:
+    """The choices that only the application can make; the defaults never charge on a guess.
+
+    `when_unavailable`: the books cannot be reached before the operation. `refuse` raises
+    `UnavailableError`; `perform` lets it run and charges it when they are back. `allowance` bounds, in
+    credits, what may be performed and unpaid at once by all processes that share the outbox.
+    `on_crash`: the process died between the operation's begin and its end. `release` gives the credits
+    back, `charge` takes them. `uncertain`: exceptions that leave it open whether the operation was done,
+    such as a time-out; the service's probe is then asked, and where it does not know either,
+    `on_unknown` decides when the hold's time is over.
+    """
+
+    when_unavailable: Unavailable = "refuse"
+    allowance: Amount | None = None
+    on_crash: Settlement = "release"
+    uncertain: tuple[type[BaseException], ...] = ()
+    on_unknown: Settlement = "release"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant; raises `ConfigurationError` and `InvalidAmountError`."""
+        if self.when_unavailable not in {"refuse", "perform"}:
+            raise ConfigurationError(
+                f"when_unavailable must be 'refuse' or 'perform', not {self.when_unavailable!r}."
+            )
+        for name in ("on_crash", "on_unknown"):
+            if getattr(self, name) not in {"release", "charge"}:
+                raise ConfigurationError(
+                    f"{name} must be 'release' or 'charge', not {getattr(self, name)!r}."
+                )
+        if self.allowance is not None:
+            if self.when_unavailable == "refuse":
+                raise ConfigurationError("An allowance needs when_unavailable='perform'.")
+            parse_credits(self.allowance, argument="allowance")
+
+    @property
+    def allowed_credits(self) -> Decimal | None:
+        """The allowance as an amount; None sets no bound."""
+        return None if self.allowance is None else parse_credits(self.allowance, argument="allowance")
