@@ -104,6 +104,8 @@ class Billing:
         """Return a service of this kind on the connections of another."""
         service = object.__new__(cls)
         service._till = till
+        service._probes = {}
+        service._is_user = False
         return service
 
     def _within(self, connection: Any) -> Self:

@@ -233,7 +233,7 @@ class AsyncCreditSDK(Billing):
 
     async def close(self) -> None:
         """Close the connections; the SDK opens new ones if it is used again."""
-        await self._till.connections.close_async()
+        await self._till.close_async()
 
     async def __aenter__(self) -> Self:
         """Return the SDK itself."""

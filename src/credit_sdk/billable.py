@@ -1,8 +1,9 @@
 """The decorator: a function, coroutine, generator or async generator that is charged when it succeeds."""
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import aclosing, closing
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import aclosing, closing, contextmanager
+from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any, Protocol, TypeVar, cast
 
@@ -73,31 +74,50 @@ def _generator(function: Callable[..., Any], opener: Opener, cost: CostOfResult 
         return stream(opener.blocking(args, kwargs), args, kwargs)
 
     def stream(opened: OpenCharge, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
-        with opened as charge:
+        with opened as charge, _metered(charge, cost) as meter:
             generator = cast("Generator[Any, Any, Any]", function(*args, **kwargs))
             with closing(generator):
-                delivered, result = yield from _delivering(generator, charge)
-            if cost is not None:
-                charge.settle(cost(delivered))
-        return result
+                return (yield from _delivering(generator, charge, meter))
 
     return wrapper
 
 
-def _delivering(generator: Generator[Any, Any, Any], charge: Terms) -> Generator[Any, Any, tuple[int, Any]]:
+@dataclass(slots=True)
+class _Meter:
+    """How many items a stream has delivered."""
+
+    items: int = 0
+
+
+@contextmanager
+def _metered(charge: Terms, cost: CostOfResult | None) -> Iterator[_Meter]:
+    """Settle the cost of what was delivered, also when the stream ends early: the policy decides then."""
+    meter = _Meter()
+    try:
+        yield meter
+    except BaseException:
+        if cost is not None:
+            charge.settle_early(cost(meter.items))
+        raise
+    if cost is not None:
+        charge.settle(cost(meter.items))
+
+
+def _delivering(
+    generator: Generator[Any, Any, Any], charge: Terms, meter: _Meter
+) -> Generator[Any, Any, Any]:
     """Pass items on, counting them; the charge is current only while the generator itself runs.
 
     A generator shares its caller's context, so a charge left current across a yield would leak.
     """
-    delivered = 0
     step: Callable[[], Any] = partial(next, generator)
     while True:
         try:
             with running(charge):
                 item = step()
         except StopIteration as end:
-            return delivered, end.value
-        delivered += 1
+            return end.value
+        meter.items += 1
         try:
             step = partial(generator.send, (yield item))
         except GeneratorExit:
@@ -118,23 +138,21 @@ def _async_generator(
     ) -> AsyncGenerator[Any, Any]:
         async with opened as charge:
             generator = cast("AsyncGenerator[Any, Any]", function(*args, **kwargs))
-            delivered = 0
             step: Callable[[], Any] = partial(anext, generator)
-            async with aclosing(generator):
-                while True:
-                    try:
-                        with running(charge):
-                            item = await step()
-                    except StopAsyncIteration:
-                        break
-                    delivered += 1
-                    try:
-                        step = partial(generator.asend, (yield item))
-                    except GeneratorExit:
-                        raise
-                    except BaseException as error:  # noqa: BLE001 - thrown in by the consumer
-                        step = partial(generator.athrow, error)
-            if cost is not None:
-                charge.settle(cost(delivered))
+            with _metered(charge, cost) as meter:
+                async with aclosing(generator):
+                    while True:
+                        try:
+                            with running(charge):
+                                item = await step()
+                        except StopAsyncIteration:
+                            break
+                        meter.items += 1
+                        try:
+                            step = partial(generator.asend, (yield item))
+                        except GeneratorExit:
+                            raise
+                        except BaseException as error:  # noqa: BLE001 - thrown in by the consumer
+                            step = partial(generator.athrow, error)
 
     return wrapper

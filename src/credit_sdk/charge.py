@@ -22,6 +22,7 @@ class Terms:
         self._receipt: Receipt | None = None
         self._cost_was_set = False
         self._has_ended = False
+        self._is_delivered = False
 
     @property
     def credits(self) -> Decimal:
@@ -78,6 +79,15 @@ class Terms:
         if not self._cost_was_set:
             self._plan.credits = parse_price(cost, argument="cost")
 
+    def settle_early(self, cost: Amount) -> None:
+        """Charge what a stream has delivered before it ended early, if the policy says so."""
+        if self._plan.policy.on_early_end == "charge":
+            self.settle(cost)
+            self._is_delivered = True
+
+    def _failure(self, error: BaseException | None) -> Failed | None:
+        return None if error is None or self._is_delivered else Failed(error)
+
     def _take_flow(self) -> Flow[Receipt | None]:
         if self._flow is None:
             raise ConfigurationError("A charge can be entered once; make a new one for each operation.")
@@ -109,7 +119,7 @@ class OpenCharge(Terms):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Take the credits, or give them back if the block ended in an exception."""
-        self._receipt = cast("Receipt | None", self._run.resume(Failed(error) if error is not None else None))
+        self._receipt = cast("Receipt | None", self._run.resume(self._failure(error)))
         self._has_ended = True
 
 
@@ -138,7 +148,7 @@ class AsyncOpenCharge(Terms):
     ) -> None:
         """Take the credits, or give them back if the block ended in an exception."""
         try:
-            await self._run.resume(Failed(error) if error is not None else None)
+            await self._run.resume(self._failure(error))
             self._has_ended = True
         finally:
             # Also when the caller was cancelled while the capture was under way.

@@ -21,7 +21,9 @@ class ChargePolicy:
     `on_crash`: the process died between the operation's begin and its end. `release` gives the credits
     back, `charge` takes them. `uncertain`: exceptions that leave it open whether the operation was done,
     such as a time-out; the service's probe is then asked, and where it does not know either,
-    `on_unknown` decides when the hold's time is over.
+    `on_unknown` decides when the hold's time is over. `on_early_end`: a stream ended before its end,
+    because its consumer left, its task was cancelled or it failed. `release` takes nothing, `charge` takes
+    the cost of what was delivered; it needs a `cost` that is worked out from the number of items.
     """
 
     when_unavailable: Unavailable = "refuse"
@@ -29,6 +31,7 @@ class ChargePolicy:
     on_crash: Settlement = "release"
     uncertain: tuple[type[BaseException], ...] = ()
     on_unknown: Settlement = "release"
+    on_early_end: Settlement = "release"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant; raises `ConfigurationError` and `InvalidAmountError`."""
@@ -36,7 +39,7 @@ class ChargePolicy:
             raise ConfigurationError(
                 f"when_unavailable must be 'refuse' or 'perform', not {self.when_unavailable!r}."
             )
-        for name in ("on_crash", "on_unknown"):
+        for name in ("on_crash", "on_unknown", "on_early_end"):
             if getattr(self, name) not in {"release", "charge"}:
                 raise ConfigurationError(
                     f"{name} must be 'release' or 'charge', not {getattr(self, name)!r}."

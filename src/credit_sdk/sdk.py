@@ -233,7 +233,7 @@ class CreditSDK(Billing):
 
     def close(self) -> None:
         """Close the connections; the SDK opens new ones if it is used again."""
-        self._till.connections.close()
+        self._till.close()
 
     def __enter__(self) -> Self:
         """Return the SDK itself."""
