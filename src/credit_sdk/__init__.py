@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from credit_sdk.context import acting_as, current_charge
     from credit_sdk.decorators import consume_credits, default_sdk, require_credits
     from credit_sdk.errors import (
+        BrokenProofError,
         ConfigurationError,
         ConflictError,
         CreditError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         OutboxError,
         OutcomeUnknownError,
         PermissionDeniedError,
+        ProofsUnsupportedError,
         RateLimitedError,
         RefusedError,
         SchemaMissingError,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
         Hold,
         OutboxEntry,
         PendingCharge,
+        Proof,
         Receipt,
         RefundReceipt,
         Statement,
@@ -66,6 +69,7 @@ if TYPE_CHECKING:
     from credit_sdk.service import CreditDeductionService
 
 _ERRORS = (
+    "BrokenProofError",
     "ConfigurationError",
     "ConflictError",
     "CreditError",
@@ -84,6 +88,7 @@ _ERRORS = (
     "OutboxError",
     "OutcomeUnknownError",
     "PermissionDeniedError",
+    "ProofsUnsupportedError",
     "RateLimitedError",
     "RefusedError",
     "SchemaMissingError",
@@ -99,6 +104,7 @@ _MODELS = (
     "Hold",
     "OutboxEntry",
     "PendingCharge",
+    "Proof",
     "Receipt",
     "RefundReceipt",
     "Statement",
@@ -141,6 +147,7 @@ __all__ = [
     "AsyncCreditSDK",
     "AsyncOpenCharge",
     "BillingClient",
+    "BrokenProofError",
     "Charge",
     "ChargePolicy",
     "ConfigurationError",
@@ -173,6 +180,8 @@ __all__ = [
     "PendingCharge",
     "PermissionDeniedError",
     "PriceList",
+    "Proof",
+    "ProofsUnsupportedError",
     "RateLimitedError",
     "Receipt",
     "RefundReceipt",

@@ -243,6 +243,13 @@ class Credits(Resource):
             if cursor is None:
                 return
 
+    def proof(self, org_id: str, request_id: str) -> models.Proof:
+        """Get the receipt of a charge or refund that can be checked without us (`credit_sdk.proof`).
+
+        Raises `ConflictError` until it is sealed, which takes the server some seconds.
+        """
+        return self._send(operations.GetProof, org_id=org_id, request_id=request_id)
+
 
 class BillingScreens(Resource):
     """The three billing screens' data, and the history."""

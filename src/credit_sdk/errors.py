@@ -4,7 +4,9 @@
     ├── ConfigurationError               how the SDK was set up cannot work
     │   ├── SchemaMissingError           the database has no (or an old) billing schema
     │   ├── HoldsUnsupportedError        the server or database knows no holds
+    │   ├── ProofsUnsupportedError       the books keep no chain of digests
     │   └── OutboxError                  the file for unconfirmed charges cannot be used
+    ├── BrokenProofError                 a receipt or a chain does not fit: something was changed
     ├── ValidationFailedError       422  an argument or field cannot be right; nothing was sent
     │   └── InvalidAmountError      400
     ├── MalformedRequestError       400  a body that cannot be read (and 406, 408, 413, 415)
@@ -93,10 +95,36 @@ class HoldsUnsupportedError(ConfigurationError):
     status = 501
 
 
+class ProofsUnsupportedError(ConfigurationError):
+    """These books keep no chain of digests; PostgreSQL does."""
+
+    code = "proofs_unsupported"
+    status = 501
+
+
 class OutboxError(ConfigurationError):
     """The outbox cannot be used."""
 
     code = "outbox"
+
+
+class BrokenProofError(CreditError):
+    """The receipt or chain does not fit: something was changed.
+
+    `sequence` names the link; None when there is none to name.
+    """
+
+    code = "broken_proof"
+
+    def __init__(
+        self, detail: str | None = None, *, sequence: int | None = None, request_id: str | None = None
+    ) -> None:
+        super().__init__(detail, request_id=request_id)
+        self.sequence = sequence
+
+    def figures(self) -> dict[str, Any]:
+        """Return the sequence number."""
+        return {} if self.sequence is None else {"sequence": self.sequence}
 
 
 class ValidationFailedError(CreditError):

@@ -57,6 +57,7 @@ ADDRESSES: tuple[Address, ...] = (
     Address("PUT", BASE_PATH + "/credits/{org_id}/caps", operations.SetCap),
     Address("GET", BASE_PATH + "/credits/{org_id}/usage", operations.GetUsage),
     Address("GET", BASE_PATH + "/credits/{org_id}/charges", operations.ListCharges),
+    Address("GET", BASE_PATH + "/credits/{org_id}/charges/{request_id}/proof", operations.GetProof),
     Address("GET", BASE_PATH + "/billing/user", operations.GetUserBilling),
     Address("GET", BASE_PATH + "/billing/org/{org_id}", operations.GetOrganizationBilling),
     Address("GET", BASE_PATH + "/billing/system", operations.GetSystemBilling),

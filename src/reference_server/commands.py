@@ -96,7 +96,7 @@ def run_due(
     database_url: DatabaseUrl = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Do what is due: expire holds, refresh pools, reset allocations, end or renew subscriptions.
+    """Do what is due: expire holds, refresh pools, reset allocations, end or renew subscriptions, seal rows.
 
     The server does the same in the background. Safe to run late, twice and beside it.
     """

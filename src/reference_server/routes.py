@@ -54,6 +54,7 @@ TERMS: Mapping[type[Operation[Any]], Terms] = {
     operations.SetCap: Terms(access.sets_cap),
     operations.GetUsage: Terms(access.reads_organization),
     operations.ListCharges: Terms(access.reads_organization),
+    operations.GetProof: Terms(access.reads_organization),
     operations.GetUserBilling: Terms(access.reads_billing, reserved=frozenset({"session_digest"})),
     operations.GetOrganizationBilling: Terms(access.manages_organization),
     operations.GetSystemBilling: Terms(administration.administers_system),

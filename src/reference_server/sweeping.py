@@ -1,4 +1,4 @@
-"""Doing what is due, in the background: overdue holds, resets, refreshes, ends of subscriptions.
+"""Doing what is due, in the background: overdue holds, resets, refreshes, ends of subscriptions, sealing.
 
 Every worker process does it; the database sees to it that each thing is done once.
 """
@@ -8,15 +8,19 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from pydantic import BaseModel
 
 from credit_sdk.errors import CreditError
-from credit_sdk.models import DueRun
-from credit_sdk.operations import RunDue
+from credit_sdk.operations import Operation, RunDue, Seal
 from reference_server.access import Ledger
 
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 100
+"""Of what members wait for while it is done."""
+SEALED_AT_ONCE = 1_000
 
 
 @asynccontextmanager
@@ -44,21 +48,22 @@ async def _sweep_for_ever(ledger: Ledger, seconds: float) -> None:
 
 
 async def _sweep(ledger: Ledger) -> None:
-    # Members wait for as long as their resets take, so each round is short.
-    operation = RunDue(limit=AT_ONCE)
-    while _may_be_more(operation, await ledger.execute(operation)):
-        pass
+    for operation in _DUE:
+        while operation.limit in (await ledger.execute(operation)).model_dump().values():
+            pass
 
 
-def do_all_due(execute: Callable[[RunDue], DueRun]) -> dict[str, int]:
+def do_all_due(execute: Callable[[Operation[Any]], BaseModel]) -> dict[str, int]:
     """Do all that is due and return how much it was of each kind."""
-    operation, sums = RunDue(limit=AT_ONCE), Counter[str]()
-    while True:
-        done = execute(operation)
-        sums.update(done.model_dump())
-        if not _may_be_more(operation, done):
-            return dict(sums)
+    sums = Counter[str]()
+    for operation in _DUE:
+        while True:
+            done = execute(operation).model_dump()
+            sums.update(done)
+            if operation.limit not in done.values():
+                break
+    return dict(sums)
 
 
-def _may_be_more(operation: RunDue, done: DueRun) -> bool:
-    return operation.limit in done.model_dump().values()
+# Members wait for as long as their resets take, so each round is short. Nobody waits for seals.
+_DUE = (RunDue(limit=AT_ONCE), Seal(limit=SEALED_AT_ONCE))

@@ -87,6 +87,9 @@ def test_every_operation_has_an_address_or_belongs_to_the_database_alone() -> No
         operations.ExpireHolds,
         operations.RunDue,
         operations.VerifyLedger,
+        operations.Seal,
+        operations.VerifyChain,
+        operations.ListChain,
     }
 
 

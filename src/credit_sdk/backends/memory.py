@@ -14,6 +14,7 @@ The rules are those of the stored functions, one method for each, on dictionarie
     _memory_due       resets, refreshes, ends of periods
     _memory_verification   recomputing the books
     _memory_people, _memory_balances, _memory_balance_holds, _memory_personal   users' own credits
+    _memory_proofs    which there are none of: memory has no history to prove
 
 An operation changes everything it has to, or nothing: one lock is held while it runs.
 """
@@ -29,6 +30,7 @@ from credit_sdk.backends._memory_billing import BillingScreens
 from credit_sdk.backends._memory_books import Member, Organization, OrganizationStatus, Pool
 from credit_sdk.backends._memory_due import Due
 from credit_sdk.backends._memory_personal import PersonalLedger
+from credit_sdk.backends._memory_proofs import NoProofs
 from credit_sdk.backends._memory_reports import session_digest
 from credit_sdk.models import Role
 from credit_sdk.operations import (
@@ -49,6 +51,7 @@ from credit_sdk.operations import (
     GetHold,
     GetOrganizationBilling,
     GetPool,
+    GetProof,
     GetStatement,
     GetSubscription,
     GetSystemBilling,
@@ -60,6 +63,7 @@ from credit_sdk.operations import (
     ListAudit,
     ListBillingHistory,
     ListCaps,
+    ListChain,
     ListCharges,
     ListMembers,
     ListOrganizations,
@@ -72,10 +76,12 @@ from credit_sdk.operations import (
     RefundSpending,
     ResultT_co,
     RunDue,
+    Seal,
     SetCap,
     Spend,
     UpdateSubscription,
     UpgradeSubscription,
+    VerifyChain,
     VerifyLedger,
     VoidBalanceHold,
     VoidHold,
@@ -87,7 +93,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class MemoryLedger(PersonalLedger, Due, BillingScreens):
+class MemoryLedger(PersonalLedger, Due, BillingScreens, NoProofs):
     """The books of organisations and users in memory. `now` is the only clock.
 
     The set-up methods do what an administrator does in the database by hand; amounts are credits.
@@ -246,6 +252,10 @@ _RULES: dict[type[Operation[Any]], Callable[..., Any]] = {
     GetBalance: MemoryLedger.get_balance,
     GetStatement: MemoryLedger.get_statement,
     ListTransactions: MemoryLedger.list_transactions,
+    Seal: MemoryLedger.seal,
+    VerifyChain: MemoryLedger.verify_chain,
+    ListChain: MemoryLedger.list_chain,
+    GetProof: MemoryLedger.get_proof,
 }
 
 

@@ -52,6 +52,7 @@ from credit_sdk.operations.personal import (
     VoidBalanceHold,
 )
 from credit_sdk.operations.pools import AddCredits, Allocate, GetPool, ListAllocations
+from credit_sdk.operations.proving import GetProof, ListChain, Seal, VerifyChain
 from credit_sdk.operations.reading import GetUsage, GetUserBilling, GetUserCredits, ListCharges
 from credit_sdk.operations.subscriptions import (
     CancelSubscription,
@@ -91,6 +92,7 @@ __all__ = [
     "GetHold",
     "GetOrganizationBilling",
     "GetPool",
+    "GetProof",
     "GetStatement",
     "GetSubscription",
     "GetSystemBilling",
@@ -102,6 +104,7 @@ __all__ = [
     "ListAudit",
     "ListBillingHistory",
     "ListCaps",
+    "ListChain",
     "ListCharges",
     "ListMembers",
     "ListOrganizations",
@@ -118,11 +121,13 @@ __all__ = [
     "RequestId",
     "ResultT_co",
     "RunDue",
+    "Seal",
     "SetCap",
     "Spend",
     "UpdateSubscription",
     "UpgradeSubscription",
     "UserId",
+    "VerifyChain",
     "VerifyLedger",
     "VoidBalanceHold",
     "VoidHold",

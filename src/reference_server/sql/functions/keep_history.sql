@@ -62,3 +62,13 @@ CREATE OR REPLACE TRIGGER keep_history_of_table
 BEFORE TRUNCATE ON audit_log
 FOR EACH STATEMENT
 EXECUTE FUNCTION ledger.keep_history();
+
+CREATE OR REPLACE TRIGGER keep_history_of_rows
+BEFORE UPDATE OR DELETE ON ledger_chain
+FOR EACH ROW
+EXECUTE FUNCTION ledger.keep_history();
+
+CREATE OR REPLACE TRIGGER keep_history_of_table
+BEFORE TRUNCATE ON ledger_chain
+FOR EACH STATEMENT
+EXECUTE FUNCTION ledger.keep_history();
