@@ -5,6 +5,7 @@ Each test has a database of its own, whose clock it sets ahead.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ def sealed_requests(books: Books) -> list[str]:
     """Return the request ids of the sealed charges, in the order of the chain."""
     rows = books.execute(
         "SELECT charge.request_id FROM ledger_chain AS link"
-        " JOIN credit_usage_attribution AS charge ON charge.org_id = link.org_id AND charge.id = link.entry_id"
+        " JOIN credit_usage_attribution AS charge ON charge.id = link.entry_id"
         " WHERE link.org_id = %s ORDER BY link.sequence",
         books.org_id,
     )
@@ -82,7 +83,7 @@ def tamper(books: Books, statement: str, *values: object) -> None:
     """Change history as a superuser can: with triggers switched off."""
     connection = books.connect()
     connection.execute("SET session_replication_role = replica")
-    connection.execute(statement.encode(), values)
+    connection.execute(statement.encode(), values or None)
 
 
 @pytest.fixture
@@ -186,7 +187,7 @@ def test_digests_are_those_that_python_computes(books: Books, sealed: Member) ->
         " (org_id, user_id, allocation_id, credits_used, service_type, request_id, api_cost, markup_applied,"
         "  request_metadata, service_name, created_at)"
         " SELECT org_id, user_id, id, -5, 'x', 'by hand', 1.50, 0.000,"
-        ' \'{"b": [1.0, null, {"ü": "\\ud83d\\ude00"}], "a": 1e3}\', \'本 \''
+        ' \'{"b": [1.0, null, {"ü": "\\ud83d\\ude00"}], "a": 1e3}\', \'本 \', \'2027-01-20 13:00+01\''
         " FROM user_credit_allocations"
     )
     books.execute(
@@ -224,75 +225,86 @@ def test_every_column_is_digested_or_is_made_of_others(books: Books) -> None:
         assert tuple(named["names"]) == proof.FIELDS[kind]  # type: ignore[index]  # the kinds are Literals there
 
 
-Change = tuple[str, str, int | None]
-CHANGES: dict[str, Change] = {
-    "a row": (RENAMED.replace("%s", "'job-3'"), "the row was changed", 5),
-    "two rows": (
+@dataclass(frozen=True)
+class Change:
+    """What somebody does to history, and what is said about it."""
+
+    statement: str
+    reason: str
+    sequence: int | None
+
+
+UNDER_AN_EARLIER_DATE = (
+    "INSERT INTO credit_usage_attribution"
+    " (org_id, user_id, allocation_id, credits_used, service_type, created_at)"
+    " SELECT org_id, user_id, id, 1, 'x', '2020-01-01' FROM user_credit_allocations"
+)
+CHANGES = {
+    "a row": Change(RENAMED.replace("%s", "'job-3'"), "the row was changed", 5),
+    "two rows": Change(
         "UPDATE credit_usage_attribution SET credits_used = 1 WHERE request_id IN ('job-4', 'job-2')",
         "the row was changed",
         4,
     ),
-    "a time by a microsecond": (
+    "a time by a microsecond": Change(
         "UPDATE credit_usage_attribution SET created_at = created_at + INTERVAL '1 microsecond'"
         " WHERE request_id = 'job-5'",
         "the row was changed",
         7,
     ),
-    "metadata": (
+    "metadata": Change(
         "UPDATE credit_usage_attribution SET request_metadata = '{\"a\": 1}' WHERE request_id = 'job-1'",
         "the row was changed",
         3,
     ),
-    "the first event": (
+    "the first event": Change(
         "UPDATE org_billing_history SET notes = '' WHERE event_type = 'credit_grant'",
         "the row was changed",
         1,
     ),
-    "a deleted row": (
+    "a deleted row": Change(
         "DELETE FROM credit_usage_attribution WHERE request_id = 'job-2'", "the row is missing", 4
     ),
-    "a second row under an id": (
-        "INSERT INTO credit_usage_attribution (id, org_id, user_id, allocation_id, credits_used, service_type)"
+    "a second row under an id": Change(
+        "INSERT INTO credit_usage_attribution"
+        " (id, org_id, user_id, allocation_id, credits_used, service_type)"
         " SELECT id, org_id, user_id, allocation_id, 1, service_type FROM credit_usage_attribution"
         " WHERE request_id = 'job-5'",
         "there is a second one",
         7,
     ),
-    "a link's digest": (
+    "a link's digest": Change(
         "UPDATE ledger_chain SET digest = sha256('x') WHERE sequence = 5", "the link was changed", 5
     ),
-    "a row and its digest": (
-        "WITH changed AS (UPDATE ledger_chain SET entry_digest = sha256('x') WHERE sequence = 5)"
-        " DELETE FROM credit_usage_attribution WHERE FALSE",
-        "the row was changed",
+    "a row and the digest of it": Change(
+        "UPDATE credit_usage_attribution SET credits_used = 1 WHERE request_id = 'job-3';"
+        "UPDATE ledger_chain"
+        " SET entry_digest = ledger.entry_digest(kind, ledger.entry_of(org_id, kind, entry_id))",
+        "the link was changed",
         5,
     ),
-    "a deleted link": ("DELETE FROM ledger_chain WHERE sequence = 5", "links before this one", 6),
-    "the end of the chain": (
+    "a deleted link": Change("DELETE FROM ledger_chain WHERE sequence = 5", "links before this one", 6),
+    "the end of the chain": Change(
         "DELETE FROM ledger_chain WHERE sequence > 5", "the chain does not end at its head", 5
     ),
-    "the whole chain": ("DELETE FROM ledger_chain", "the whole chain is missing", 7),
-    "the head": ("UPDATE ledger_heads SET digest = sha256('x')", "the chain does not end at its head", 7),
-    "a row that was added under an earlier date": (
-        "INSERT INTO credit_usage_attribution"
-        " (org_id, user_id, allocation_id, credits_used, service_type, created_at)"
-        " SELECT org_id, user_id, id, 1, 'x', '2020-01-01' FROM user_credit_allocations",
-        "added later",
-        None,
+    "the whole chain": Change("DELETE FROM ledger_chain", "the whole chain is missing", 7),
+    "the head": Change(
+        "UPDATE ledger_heads SET digest = sha256('x')", "the chain does not end at its head", 7
     ),
-}  # fmt: skip
+    "a row that was added under an earlier date": Change(UNDER_AN_EARLIER_DATE, "added later", None),
+}
 
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_a_change_is_named_by_the_first_sequence_number(books: Books, sealed: Member, what: str) -> None:
-    statement, reason, sequence = CHANGES[what]
+    change = CHANGES[what]
     for minute in 5, 10:
         advance(books, minute)
         books.do(SEAL)
-    tamper(books, statement)
+    tamper(books, change.statement)
     [found] = verify(books, books.org_id)["breaks"]
-    assert (found["org_id"], found["sequence"]) == (books.org_id, sequence)
-    assert reason in found["reason"]
+    assert (found["org_id"], found["sequence"]) == (books.org_id, change.sequence)
+    assert change.reason in found["reason"]
 
 
 def test_a_row_and_its_links_written_anew_fit_but_the_head_is_another(books: Books, sealed: Member) -> None:
@@ -311,7 +323,7 @@ def test_an_administrator_seals_what_came_under_an_earlier_date(books: Books, se
     for minute in 5, 10:
         advance(books, minute)
         books.do(SEAL)
-    books.execute(CHANGES["a row that was added under an earlier date"][0])
+    books.execute(UNDER_AN_EARLIER_DATE)
     assert books.do(SEAL)["entries_sealed"] == 0
     assert books.do(Call("seal", {"org_id": books.org_id}))["entries_sealed"] == 1
     assert verify(books)["breaks"] == []
