@@ -130,16 +130,35 @@ def test_what_has_ended_is_not_looked_at_again(books: Books) -> None:
     assert created_at(books, "minute-1") < settled_before(books) < created_at(books, "minute-3")
 
 
-def test_a_seal_within_an_older_transaction_settles_nothing(books: Books) -> None:
-    member = books.member()
-    inside = books.connect()
-    with inside.transaction():
-        inside.execute("SELECT pg_current_xact_id()")
-        SEAL.on(inside)
-    advance(books, 5)
-    books.do(member.deduct(10, "later"))
-    books.do(SEAL)
-    assert settled_before(books) < created_at(books, "later") - timedelta(minutes=4)
+def test_a_seal_late_in_its_transaction_does_not_settle_what_began_meanwhile(books: Books) -> None:
+    slow, quick = books.member(), books.member()
+    sealing, holding = books.connect(), books.connect()
+    with sealing.transaction():
+        sealing.execute("SELECT pg_current_xact_id()")
+        holding.execute("BEGIN")
+        slow.deduct(10, "in between").on(holding)
+        advance(books, 5)
+        SEAL.on(sealing)
+    advance(books, 10)
+    books.do(quick.deduct(10, "later"))
+    seal_all(books)
+    holding.execute("COMMIT")
+    seal_all(books)
+    assert sealed_requests(books) == ["later", "in between"]
+
+
+def test_two_rows_under_one_id_are_left_out_and_stop_nothing(books: Books, sealed: Member) -> None:
+    books.do(sealed.deduct(1, "job-6"))
+    books.execute(
+        "INSERT INTO credit_usage_attribution"
+        " (id, org_id, user_id, allocation_id, credits_used, service_type)"
+        " SELECT id, org_id, user_id, allocation_id, 1, service_type FROM credit_usage_attribution"
+        " WHERE request_id = 'job-6'"
+    )
+    books.do(sealed.deduct(1, "job-7"))
+    seal_all(books)
+    assert sealed_requests(books)[-2:] == ["job-5", "job-7"]
+    assert verify(books)["waiting"] == 2
 
 
 def test_the_limit_leaves_the_rest_to_the_next_run(books: Books, sealed: Member) -> None:
