@@ -6,7 +6,6 @@ Each test has a database of its own, whose clock it sets ahead.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg

@@ -2,33 +2,15 @@
 
 import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from credit_sdk.amounts import MILLICREDITS_PER_CREDIT, format_credits, from_millicredits
+from credit_sdk.cli._chain import Check, Head, check_chain, export_chain, show_chain
+from credit_sdk.cli._options import AsJson, DatabaseUrl, Url
 from credit_sdk.errors import NotAMemberError, NotFoundError
-
-Url = Annotated[
-    str | None,
-    typer.Option(
-        "--url",
-        "--database-url",
-        help="A server (CREDIT_SDK_API_KEY says who calls it) or a database; "
-        "else CREDIT_SDK_URL, DATABASE_URL or API_BASE_URL.",
-        show_default=False,
-    ),
-]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--url",
-        "--database-url",
-        help="The database, postgresql://...; else CREDIT_SDK_URL or DATABASE_URL.",
-        show_default=False,
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -62,21 +44,41 @@ def balance(
 
 def verify(
     org_id: Annotated[str | None, typer.Argument(help="One organisation, else all.")] = None,
+    *,
+    export: Annotated[
+        Path | None,
+        typer.Option(help="Write the organisation's chain to a file instead.", show_default=False),
+    ] = None,
+    after: Annotated[int, typer.Option(min=0, help="Export what is behind this sequence number.")] = 0,
+    check: Check = None,
+    head: Head = None,
     url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Recompute every balance from the append-only rows and name each difference."""
-    from credit_sdk.operations import VerifyLedger, parse  # noqa: PLC0415
+    """Recompute every balance and every link of the chains from the append-only rows.
+
+    Each difference is named, and the first sequence number of a chain that does not fit.
+    """
+    if check is not None:
+        check_chain(check, head=head, as_json=as_json)
+        return
+    from credit_sdk.operations import VerifyChain, VerifyLedger, parse  # noqa: PLC0415
     from credit_sdk.service import CreditDeductionService  # noqa: PLC0415
 
     with CreditDeductionService(url, outbox=False) as billing:
+        if export is not None:
+            if org_id is None:
+                raise typer.BadParameter("name the organisation whose chain to export.", param_hint="ORG_ID")
+            export_chain(billing, org_id, export, after=after)
+            return
         try:
             outcome = billing.execute(parse(VerifyLedger, {"org_id": org_id}))
         except NotAMemberError:
             # So do operations of a member refuse an organisation that does not exist.
             raise NotFoundError(f"There is no organisation {org_id!r}.") from None
+        chain = billing.execute(parse(VerifyChain, {"org_id": org_id}))
     if as_json:
-        print(json.dumps(outcome.model_dump(mode="json")))
+        print(json.dumps(outcome.model_dump(mode="json") | {"chain": chain.model_dump(mode="json")}))
     else:
         for each in outcome.differences:
             print(
@@ -89,7 +91,8 @@ def verify(
             f"charges {outcome.charges}, users {outcome.users}, transactions {outcome.transactions}, "
             f"open holds {outcome.open_holds}: {verdict}"
         )
-    raise typer.Exit(0 if outcome.ok else 1)
+        show_chain(chain)
+    raise typer.Exit(0 if outcome.ok and chain.ok else 1)
 
 
 def _credits(millicredits: int) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from credit_sdk.amounts import format_credits
-from credit_sdk.cli._ledger import AsJson, Url
+from credit_sdk.cli._options import AsJson, Url
 from credit_sdk.errors import NotFoundError, OutboxError
 from credit_sdk.outbox import VARIABLE, Outbox, default_path
 
