@@ -14,11 +14,12 @@ somebody can say who noted it down at the time.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import accumulate
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -44,6 +45,7 @@ FIELDS: Final[Mapping[EntryKind, tuple[str, ...]]] = {
 }  # fmt: skip
 """The values of a row that are digested, in their order."""
 
+_SEQUENCE = re.compile(r'"sequence": *([0-9]{1,18})\b', re.ASCII)
 _NOTHING = b"\xff\xff\xff\xff"
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
 
@@ -102,28 +104,29 @@ def check_receipt(text: str, *, head: str | None = None) -> Proof:
     it at this row, just before it, or on the way to the receipt's head. Raises `BrokenProofError`, which
     names the sequence number.
     """
-    proof = _read(_Receipt, text, "The receipt")
+    claimed = _SEQUENCE.search(text)
+    proof = _read(_Receipt, text, "The receipt", int(claimed[1]) if claimed else None)
     if proof.format != RECEIPT_FORMAT:
-        raise BrokenProofError(f"The receipt is not of the format {RECEIPT_FORMAT}.")
+        raise _broken(proof.sequence, f"the receipt is not of the format {RECEIPT_FORMAT}")
     digests = [bytes.fromhex(proof.previous), *_way(proof)]
     if digests[1].hex() != proof.digest:
-        _broken(proof.sequence, "the row does not have the digest that the receipt gives it")
+        raise _broken(proof.sequence, "the row does not have the digest that the receipt gives it")
     if proof.sequence == 1 and proof.previous != FIRST_PREVIOUS:
-        _broken(1, "there is nothing before the first link")
+        raise _broken(1, "there is nothing before the first link")
     if (proof.head.sequence, proof.head.digest) != (proof.sequence + len(proof.links), digests[-1].hex()):
-        _broken(proof.sequence, "the way from the row does not lead to the receipt's head")
+        raise _broken(proof.sequence, "the way from the row does not lead to the receipt's head")
     if head is not None and head not in [digest.hex() for digest in digests]:
-        _broken(
+        raise _broken(
             proof.sequence,
             f"the chain had not the head {head} between {proof.sequence - 1} and {proof.head.sequence}",
         )
-    return proof
+    return Proof(**proof.model_dump(exclude={"format"}))
 
 
 def _way(proof: Proof) -> Iterator[bytes]:
     """Return the digests of the links from the row to the head."""
     if not 0 < proof.sequence < 2**63 - len(proof.links):
-        raise BrokenProofError("The receipt's sequence number cannot be one.")
+        raise _broken(proof.sequence, "that cannot be a sequence number")
     row = _entry_digest(proof.org_id, proof)
     first = chain_digest(bytes.fromhex(proof.previous), proof.sequence, row)
     later = enumerate(map(bytes.fromhex, proof.links), start=proof.sequence + 1)
@@ -148,20 +151,20 @@ def check_chain(lines: Iterable[str], *, head: str | None = None) -> CheckedChai
     if start.format != CHAIN_FORMAT or start.after < 0:
         raise BrokenProofError(f"The first line is not one of the format {CHAIN_FORMAT}.")
     if start.after == 0 and start.previous != FIRST_PREVIOUS:
-        _broken(1, "there is nothing before the first link")
+        raise _broken(1, "there is nothing before the first link")
     sequence, digest = start.after, _from_hex(start.previous)
     is_met = head in {None, digest.hex()}
     for line in reading:
         sequence += 1
-        link = _read(_Link, line, f"Link {sequence}", sequence)
+        link = _read(_Link, line, "the link", sequence)
         if link.sequence != sequence:
-            _broken(sequence, f"the link {link.sequence} stands in its place")
+            raise _broken(sequence, f"the link {link.sequence} stands in its place")
         digest = chain_digest(digest, sequence, _entry_digest(start.org_id, link))
         if digest.hex() != link.digest:
-            _broken(sequence, "the row or the link was changed")
+            raise _broken(sequence, "the row or the link was changed")
         is_met = is_met or link.digest == head
     if not is_met:
-        _broken(sequence, f"the chain had not the head {head} between {start.after} and {sequence}")
+        raise _broken(sequence, f"the chain had not the head {head} between {start.after} and {sequence}")
     return CheckedChain(
         start.org_id, sequence - start.after, ChainHead(sequence=sequence, digest=digest.hex())
     )
@@ -171,9 +174,9 @@ def _entry_digest(org_id: str, link: ChainLink) -> bytes:
     try:
         row = entry_digest(link.kind, link.entry)
     except (BrokenProofError, UnicodeEncodeError):
-        _broken(link.sequence, "the row has not the fields of its kind")
+        raise _broken(link.sequence, "the row has not the fields of its kind") from None
     if link.entry["org_id"] != org_id:
-        _broken(link.sequence, "the row is another organisation's")
+        raise _broken(link.sequence, "the row is another organisation's")
     return row
 
 
@@ -198,7 +201,10 @@ def _read(kind: type[_ModelT], text: str, what: str, sequence: int | None = None
         wrong = ".".join(map(str, error.errors()[0]["loc"])) or "it"
     except (ValueError, RecursionError):
         wrong = "it"
-    raise BrokenProofError(f"{what} cannot be read: {wrong} is not as it was written.", sequence=sequence)
+    reason = f"{what} cannot be read: {wrong} is not as it was written"
+    if sequence is None:
+        raise BrokenProofError(f"{reason}.")
+    raise _broken(sequence, reason[0].lower() + reason[1:])
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -209,5 +215,5 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return names
 
 
-def _broken(sequence: int, reason: str) -> NoReturn:
-    raise BrokenProofError(f"Broken at sequence number {sequence}: {reason}.", sequence=sequence)
+def _broken(sequence: int, reason: str) -> BrokenProofError:
+    return BrokenProofError(f"Broken at sequence number {sequence}: {reason}.", sequence=sequence)

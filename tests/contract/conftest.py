@@ -44,6 +44,7 @@ from credit_sdk.operations import (
     CancelSubscription,
     CreateSubscription,
     GetOrganizationBilling,
+    GetProof,
     GetSubscription,
     GetSystemBilling,
     GrantCredits,
@@ -76,7 +77,7 @@ if TYPE_CHECKING:
 BACKENDS = ("memory", "sql", "http")
 COLOURS = ("blocking", "awaiting")
 ADMINISTRATION = (
-    AddCredits, Allocate,
+    AddCredits, Allocate, GetProof,
     AddMember, ListMembers, ListOrganizations,
     SetCap, ListCaps,
     CreateSubscription, GetSubscription, ListSubscriptions, UpdateSubscription, UpgradeSubscription,

@@ -11,8 +11,23 @@ import pytest
 from credit_sdk import MemoryLedger
 from credit_sdk.backends._statements import function_name
 from credit_sdk.backends.memory import AsyncMemoryBackend, MemoryBackend
-from credit_sdk.errors import InsufficientCreditsError, InvalidTokenError, ValidationFailedError
-from credit_sdk.operations import Deduct, GetUserBilling, Operation, PlaceHold, VerifyLedger
+from credit_sdk.errors import (
+    InsufficientCreditsError,
+    InvalidTokenError,
+    ProofsUnsupportedError,
+    ValidationFailedError,
+)
+from credit_sdk.operations import (
+    Deduct,
+    GetProof,
+    GetUserBilling,
+    ListChain,
+    Operation,
+    PlaceHold,
+    Seal,
+    VerifyChain,
+    VerifyLedger,
+)
 
 
 @pytest.fixture
@@ -33,6 +48,16 @@ def _operations(kind: type[Operation[Any]] = Operation) -> Iterator[type[Operati
 @pytest.mark.parametrize("kind", sorted(set(_operations()), key=lambda kind: kind.__name__))
 def test_every_operation_has_a_rule_of_its_name(kind: type[Operation[Any]]) -> None:
     assert callable(getattr(MemoryLedger, function_name(kind)))
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [Seal(), VerifyChain(), ListChain(org_id="acme"), GetProof(org_id="acme", request_id="job-1")],
+    ids=lambda operation: type(operation).__name__,
+)
+def test_proofs_are_refused(books: MemoryLedger, operation: Operation[Any]) -> None:
+    with pytest.raises(ProofsUnsupportedError, match=type(operation).__name__):
+        books.execute(operation)
 
 
 def test_threads_never_overspend(books: MemoryLedger) -> None:

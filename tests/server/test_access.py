@@ -53,6 +53,7 @@ def requests(organization: Organization, hold_id: str) -> dict[str, Request]:
         "set cap": ("PUT", f"credits/{org_id}/caps", {"scope": "organization", "period": "month"}),
         "usage": ("GET", f"credits/{org_id}/usage", None),
         "charges": ("GET", f"credits/{org_id}/charges", None),
+        "proof": ("GET", f"credits/{org_id}/charges/nobody's/proof", None),
     }
 
 
@@ -76,6 +77,7 @@ PERSONAL: Row = {
     **dict.fromkeys((*PEOPLE, *KEYS), DENIED),
     **dict.fromkeys(("member", "system_admin", "everywhere"), OK),
 }
+PROVING: Row = {caller: UNKNOWN if outcome == OK else outcome for caller, outcome in READING.items()}
 HOLDING: Row = SPENDING | {"outsider": UNKNOWN}
 REFUNDING: Row = {
     **dict.fromkeys((*PEOPLE, *KEYS), DENIED),
@@ -100,6 +102,7 @@ MATRIX: dict[str, Row] = {
     "set cap": MANAGING,
     "usage": READING,
     "charges": READING,
+    "proof": PROVING,
 }
 
 

@@ -49,8 +49,9 @@ def receipt(
     if check is not None:
         if request_id is not None:
             raise typer.BadParameter("a receipt is fetched or checked, not both.", param_hint="--check")
+        digest = _head(head)
         with _usable(check):
-            found = proof.check_receipt(check.read_text(encoding="utf-8"), head=_head(head))
+            found = proof.check_receipt(check.read_text(encoding="utf-8"), head=digest)
         print(
             f"The receipt fits: sequence number {found.sequence} of {found.org_id}, "
             f"{_promise(head, found.head.sequence, found.head.digest)}"
@@ -82,8 +83,9 @@ def check_chain(path: Path, *, head: str | None = None, as_json: bool = False) -
     """Check an exported chain as a whole, without network."""
     from credit_sdk import proof  # noqa: PLC0415
 
+    digest = _head(head)
     with _usable(path), path.open(encoding="utf-8") as lines:
-        found = proof.check_chain(lines, head=_head(head))
+        found = proof.check_chain(lines, head=digest)
     if as_json:
         document = {"org_id": found.org_id, "links": found.links, "head": found.head.model_dump(mode="json")}
         print(json.dumps(document))
