@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from credit_sdk.cli import _chain, _ledger, _outbox
+from credit_sdk.cli import _chain, _ledger, _outbox, _reconcile
 from credit_sdk.errors import CreditError
 
 COMMANDS = "credit_sdk.commands"
@@ -24,6 +24,7 @@ def application() -> typer.Typer:
     _ledger.register(app)
     _outbox.register(app)
     _chain.register(app)
+    _reconcile.register(app)
     for entry_point in entry_points(group=COMMANDS):
         entry_point.load()(app)
     return app
