@@ -18,9 +18,9 @@ from itertools import groupby
 from typing import Annotated, Literal, TypeAlias
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationInfo
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationInfo
 
-from credit_sdk.amounts import Balance, parse_price, to_millicredits
+from credit_sdk.amounts import Balance, parse_price, to_millicredits, to_number
 from credit_sdk.models import Charge
 from credit_sdk.operations import Deduct, OrgId, Refund, RequestId, UserId, parse
 from credit_sdk.operations._base import Moment, ServiceType
@@ -50,7 +50,9 @@ class Recorded(BaseModel):
     request_id: RequestId
     user_id: UserId
     service_type: ServiceType
-    credits: Annotated[Decimal, PlainValidator(_cost)]
+    credits: Annotated[
+        Decimal, PlainValidator(_cost), PlainSerializer(to_number, return_type=int | float, when_used="json")
+    ]
     is_done: bool = True
     time: Moment | None = None
     line: int | None = None

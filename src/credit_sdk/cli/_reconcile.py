@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from credit_sdk.amounts import format_credits, to_number
+from credit_sdk.amounts import format_credits
 from credit_sdk.cli._options import AsJson, Url
 from credit_sdk.cli._records import COLUMNS, DONE, FAILED, Malformed, RecordFile
 from credit_sdk.cli._sorting import Sorted
@@ -221,9 +221,7 @@ def _document(outcome: _Outcome) -> dict[str, Any]:
         "org_id": finding.org_id,
         "request_id": finding.request_id,
         "fields": finding.fields,
-        "recorded": [
-            each.model_dump(mode="json") | {"credits": to_number(each.credits)} for each in finding.recorded
-        ],
+        "recorded": [each.model_dump(mode="json") for each in finding.recorded],
         "charged": [each.model_dump(mode="json") for each in finding.booked],
         "corrections": [
             {"operation": type(each).__name__} | each.model_dump(mode="json", exclude_none=True)

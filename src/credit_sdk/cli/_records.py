@@ -76,7 +76,7 @@ class RecordFile:
             if header is None:
                 header = cells
                 self._require_columns(header)
-            elif len(cells) != len(header):
+            elif cells and len(cells) != len(header):
                 yield line, Malformed(line, f"it has {len(cells)} columns, and the header {len(header)}")
             elif cells:
                 yield line, {name: cell for name, cell in zip(header, cells, strict=True) if cell != ""}
@@ -104,9 +104,10 @@ class RecordFile:
         # Jobs are often counted.
         given |= {name: str(given[name]) for name in _IDS if type(given.get(name)) is int}
         try:
-            return Recorded(**{"org_id": self.org_id, "line": line} | given)
+            return Recorded(**({"org_id": self.org_id} if self.org_id else {}) | given, line=line)
         except ValidationError as error:
-            return Malformed(line, validation_failed(error).detail)
+            wrong = validation_failed(error).errors
+            return Malformed(line, "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in wrong))
         except CreditError as error:
             return Malformed(line, error.detail)
 
