@@ -14,7 +14,7 @@ import pytest
 
 from credit_sdk.backends.sql import SqlBackend
 from credit_sdk.cli import main
-from credit_sdk.operations import AddCredits, Allocate, Deduct, GetPool, RunDue, VerifyLedger
+from credit_sdk.operations import AddCredits, Allocate, Deduct, GetPool, RunDue, VerifyChain, VerifyLedger
 from reference_server.demo import load_demo
 from reference_server.sweeping import do_all_due
 
@@ -81,6 +81,16 @@ def test_the_server_resets_and_refreshes(
     time.sleep(0.2)
     assert events(own_database, due)["allocation_reset"] == MEMBERS
     assert events(own_database, due)["pool_refresh"] == 1
+
+
+def test_the_server_seals(start_server: StartServer, database_url: str, ledger: SqlBackend, due: str) -> None:
+    for _ in range(2):
+        start_server(database_url=database_url, sweep_seconds=0.01)
+    deadline = time.monotonic() + 30
+    while (found := ledger.execute(VerifyChain(org_id=due))).waiting or not found.entries:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert found.ok
 
 
 def test_many_at_once_do_each_thing_once(own_database: Connection, ledger: SqlBackend, due: str) -> None:
