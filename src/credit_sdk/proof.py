@@ -35,7 +35,7 @@ FIELDS: Final[Mapping[EntryKind, tuple[str, ...]]] = {
     "charge": (
         "id", "org_id", "user_id", "allocation_id", "credits_used", "service_type", "service_name",
         "api_cost", "markup_applied", "request_id", "request_metadata", "refund_of", "hold_id",
-        "remaining_after", "refundable_after", "created_at",
+        "remaining_after", "refundable_after", "created_at", "api_key_id",
     ),
     "billing_event": (
         "id", "org_id", "subscription_id", "event_type", "amount", "currency", "credits", "request_id",

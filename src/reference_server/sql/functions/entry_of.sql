@@ -15,7 +15,8 @@ BEGIN
       charge.id::TEXT, charge.org_id, charge.user_id, charge.allocation_id::TEXT, charge.credits_used::TEXT,
       charge.service_type, charge.service_name, charge.api_cost::TEXT, charge.markup_applied::TEXT,
       charge.request_id, charge.request_metadata::TEXT, charge.refund_of::TEXT, charge.hold_id::TEXT,
-      charge.remaining_after::TEXT, charge.refundable_after::TEXT, ledger.entry_moment(charge.created_at)
+      charge.remaining_after::TEXT, charge.refundable_after::TEXT, ledger.entry_moment(charge.created_at),
+      charge.api_key_id
     ]) END INTO _entry
     FROM credit_usage_attribution AS charge
     WHERE charge.org_id = entry_of.org_id AND charge.id = entry_of.entry_id;
