@@ -39,6 +39,13 @@ EXAMPLES: Mapping[type[Operation[Any]], Mapping[str, Any]] = {
     },
     operations.UpdateSubscription: {"monthly_price": 45},
     operations.UpgradeSubscription: {"new_plan": "hybrid"},
+    operations.CheckBalance: {"credits": 5},
+    operations.Spend: {"amount": 5, "description": "Print job", "request_id": "print-c-1042"},
+    operations.PlaceBalanceHold: {"user_id": "user-7", "credits": 5, "ttl_seconds": 900},
+    operations.CaptureBalanceHold: {"credits": 3.5},
+    operations.VoidBalanceHold: {},
+    operations.RefundSpending: {"transaction_id": 1042, "credits": 2.5, "reason": "The label was smeared."},
+    operations.GrantCredits: {"amount": 100, "description": "Welcome"},
     operations.AddMember: {"user_id": "user-8", "role": "billing_admin"},
 }
 """Bodies; fields that stand in the path are left out."""

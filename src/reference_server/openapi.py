@@ -23,7 +23,25 @@ _ALWAYS = frozenset({401, 403, 406, 422, 429, 503})
 _WITH_BODY = frozenset({400, 408, 413, 415})
 _ON_HOLD = frozenset({409, 410})
 _REFUSALS = _ALWAYS | _WITH_BODY | _ON_HOLD | {402, 404}
-_TAKING = frozenset({operations.Deduct, operations.PlaceHold, operations.CaptureHold, operations.Allocate})
+_TAKING = frozenset(
+    {
+        operations.Deduct,
+        operations.PlaceHold,
+        operations.CaptureHold,
+        operations.Allocate,
+        operations.Spend,
+        operations.PlaceBalanceHold,
+        operations.CaptureBalanceHold,
+    }
+)
+_OF_SOMETHING = frozenset(
+    {
+        operations.Refund,
+        operations.RefundSpending,
+        operations.PlaceBalanceHold,
+        operations.GetBalance,
+    }
+)
 _CONFLICTING = frozenset(
     {
         operations.CreateSubscription,
@@ -239,7 +257,7 @@ def _responses(route: Route) -> Json:
 def _statuses(route: Route) -> frozenset[int]:
     kind, path = route.address.operation, route.address.path_fields
     statuses = _ALWAYS | (_WITH_BODY if route.address.has_body else frozenset())
-    if path or kind is operations.Refund:
+    if path or kind in _OF_SOMETHING:
         statuses |= {404}
     if kind in _TAKING:
         statuses |= {402}

@@ -32,7 +32,7 @@ class Terms:
 
 
 _FROM_CALLER = frozenset({"api_key_id"})
-_JOB_ID = {"job_id": {"anyOf": [{"type": "string", "maxLength": 255}, {"type": "integer"}]}}
+_JOB_ID = {"job_id": {"anyOf": [{"type": "string", "maxLength": 255}, {"type": "integer"}, {"type": "null"}]}}
 
 TERMS: Mapping[type[Operation[Any]], Terms] = {
     operations.CheckCredits: Terms(access.spends, charging=True),

@@ -12,7 +12,7 @@ from credit_sdk import AsyncBillingClient, BillingClient, MemoryLedger, operatio
 from credit_sdk.backends.sql import Actor, SqlBackend
 from credit_sdk.errors import ConfigurationError, ConflictError
 from credit_sdk.operations import AddMember
-from credit_sdk.wire import ADDRESSES
+from credit_sdk.wire import ADDRESSES, BASE_PATH
 from reference_server.routes import TERMS
 from tests.server.test_access import send
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from tests.server.test_access import Request
 
 CHANGING: list[type[Operation[Any]]] = [
-    each.operation for each in ADDRESSES if each.method != "GET" and not TERMS[each.operation].charging
+    each.operation
+    for each in ADDRESSES
+    if each.method != "GET" and not TERMS[each.operation].charging and each.path.startswith(BASE_PATH)
 ]
 OF_A_SUBSCRIPTION = (
     operations.UpdateSubscription, operations.UpgradeSubscription, operations.CancelSubscription,
@@ -254,3 +256,16 @@ def test_a_program_on_the_database_names_whom_it_acts_for(
         ("ada", "user", "member.created", None),
         (login, "database", "member.created", None),
     ]
+
+
+def test_what_is_given_to_a_user_names_the_administrator(
+    server: Running, organization: Organization, database: Connection
+) -> None:
+    user = f"given-in-{organization.org_id}"
+    database.execute("INSERT INTO users (subject, email) VALUES (%s, %s)", [user, f"{user}@example.com"])
+    before = entries(database, organization)
+    address = f"/api/financial/credits/{user}/add"
+    assert send(server, "member", organization, ("POST", address, {"amount": 5})).status_code == 403
+    assert send(server, "system_admin", organization, ("POST", address, {"amount": 5})).status_code == 200
+    [(*said, _)] = [each for each in entries(database, organization) if each not in before]
+    assert said == [f"root-of-{organization.org_id}", "user", "grant.created", "the-same"]

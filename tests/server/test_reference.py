@@ -95,7 +95,9 @@ def test_every_body_has_an_example_that_fits(document: dict[str, Any], address: 
     content = document["paths"][address.path][address.method.lower()]["requestBody"]["content"]
     example = content["application/json"]["example"]
     in_path = dict.fromkeys(address.path_fields, str(UUID(int=0)))
-    assert isinstance(parse(address.operation, {**in_path, **example}), address.operation)
+    fields = {wire: name for name, wire in address.wire_names.items()}
+    named = {fields.get(name, name): value for name, value in example.items()}
+    assert isinstance(parse(address.operation, {**in_path, **named}), address.operation)
     schema = content["application/json"]["schema"]
     validator = jsonschema_rs.validator_for({**schema, "components": document["components"]})
     assert validator.is_valid(example)

@@ -67,6 +67,12 @@ MAY: dict[str, set[str]] = {
     **dict.fromkeys(("CreateSubscription", "UpdateSubscription", "UpgradeSubscription"), MANAGING),
     **dict.fromkeys(("CancelSubscription", "AddMember", "SetCap"), MANAGING),
     "ListAudit": {"owner", "admin", "system_admin"},
+    "GetProof": READING,
+    **dict.fromkeys(("CheckBalance", "Spend", "PlaceBalanceHold"), THEMSELVES),
+    **dict.fromkeys(("GetBalanceHold", "CaptureBalanceHold", "VoidBalanceHold"), THEMSELVES),
+    **dict.fromkeys(("GetBalance", "GetStatement", "ListTransactions"), THEMSELVES),
+    "GrantCredits": {"system_admin", EVERYWHERE},
+    "RefundSpending": {"system_admin", EVERYWHERE},
     "GetSystemBilling": {"system_admin"},
 }
 """Who gets something done by each operation. Nobody else ever does."""
@@ -95,10 +101,17 @@ AMOUNTS = (
     "AddCredits",
     "Allocate",
     "SetCap",
+    "CheckBalance",
+    "Spend",
+    "PlaceBalanceHold",
+    "CaptureBalanceHold",
+    "RefundSpending",
+    "GrantCredits",
 )
-SPENDS = ("Deduct", "PlaceHold", "CaptureHold", "Allocate")
-NAMED_TWICE = ("Deduct", "PlaceHold", "Refund", "AddCredits", "Allocate")
-TEXTS = ("Deduct", "DeductBatch", "PlaceHold", "CaptureHold", "Refund", "Allocate")
+OF_USERS = ("Spend", "PlaceBalanceHold", "CaptureBalanceHold", "RefundSpending", "GrantCredits")
+SPENDS = ("Deduct", "PlaceHold", "CaptureHold", "Allocate", *OF_USERS[:3])
+NAMED_TWICE = ("Deduct", "PlaceHold", "Refund", "AddCredits", "Allocate", *OF_USERS)
+TEXTS = ("Deduct", "DeductBatch", "PlaceHold", "CaptureHold", "Refund", "Allocate", *OF_USERS)
 PAGES = (
     "ListAllocations",
     "ListCharges",
@@ -106,12 +119,13 @@ PAGES = (
     "ListOrganizations",
     "ListBillingHistory",
     "ListAudit",
+    "ListTransactions",
 )
 EXCUSES = (
     # The credits that there are; no schema knows them.
     excuses(402, "", *SPENDS),
     # A hold that was captured, given back or has expired is closed.
-    excuses(410, "", "CaptureHold", "VoidHold"),
+    excuses(410, "", "CaptureHold", "VoidHold", "CaptureBalanceHold", "VoidBalanceHold"),
     # `multipleOf` and binary floats do not agree on what has three decimals, or two.
     excuses(400, "must have at most 3 decimals", *AMOUNTS),
     excuses(422, "must have at most 3 decimals", "AddCredits", "CreateSubscription", "UpdateSubscription"),
@@ -126,8 +140,11 @@ EXCUSES = (
     # Text that PostgreSQL does not keep, and metadata beyond 16 KiB or eight levels.
     excuses(422, "must not contain U+0000 or lone surrogates", *TEXTS),
     excuses(400, "out of all proportion", *TEXTS),
+    # What there is already counts.
+    excuses(400, "A balance is at most", "GrantCredits"),
     # It depends on who asks whether this field is required.
     excuses(422, "an API key has no billing screen", "GetUserBilling"),
+    excuses(422, "an API key has no balance of its own", "GetBalance"),
 )
 
 
@@ -147,6 +164,7 @@ class Attacker:
     user_id: str
     headers: dict[str, str]
     session: requests.Session
+    seal: Callable[[], None]
     unlocked: set[str] = field(default_factory=set)
     """The operations of which it is known already that they ask for a credential."""
 
@@ -176,7 +194,16 @@ class Attacker:
         """Make what an operation is about, through the API, and return it by the names of fields."""
         organization, things = self.organization, self.things()
         self.lift_caps()
-        if "Hold" in name:
+        if "BalanceHold" in name:
+            things["hold_id"] = self.make("/api/financial/holds", self.spending(), "hold_id")
+        elif name == "RefundSpending":
+            address = f"/api/financial/credits/{self.user_id}/spend"
+            things["transaction_id"] = self.make(address, {"amount": 0.5}, "charge_id")
+        elif name == "GetProof":
+            things["request_id"] = f"proved-to-{self.user_id}"
+            self.make("credits/deduct", self.charge() | {"request_id": things["request_id"]}, "charge_id")
+            self.seal()
+        elif "Hold" in name:
             things["hold_id"] = self.make("credits/holds", self.charge(), "hold_id")
         elif name == "AddMember":
             things["user_id"] = "newcomer"  # the roles of the others are what is looked at
@@ -192,6 +219,9 @@ class Attacker:
     @property
     def root(self) -> str:
         return self.organization.sessions["system_admin"]
+
+    def spending(self) -> Fields:
+        return {"user_id": self.user_id, "credits": 0.5}
 
     def charge(self) -> Fields:
         return self.organization.charge(user_id=self.user_id, credits=0.5)
@@ -219,9 +249,14 @@ def is_not_http(answer: schemathesis.Response) -> bool:
 
 
 @pytest.fixture(scope="module")
-def home(server: Running, make_organization: MakeOrganization) -> Organization:
+def home(server: Running, database: Connection, make_organization: MakeOrganization) -> Organization:
     """The organisation that is attacked, with credits for all that will be made in it."""
     made = make_organization()
+    for user_id in made.users.values():
+        database.execute(
+            "INSERT INTO users (subject, email, credits) VALUES (%s, %s, 100000)",
+            [user_id, f"{user_id}@example.com"],
+        )
     requests = [("add", {"credits": 10**6})]
     requests += [("allocate", {"user_id": made.users[role], "allocated_credits": 10**5}) for role in ROLES]
     for path, body in requests:
@@ -242,9 +277,13 @@ def attackers(server: Running, database: Connection, home: Organization) -> Iter
         **{name: {"X-API-Key": key} for name, key in keys.items()},
         **{role: {"Authorization": f"Bearer {home.sessions[role]}"} for role in PEOPLE},
     }
+
+    def seal() -> None:
+        database.execute("SELECT ledger.seal(%s)", [home.org_id])
+
     with requests.Session() as session:
         yield {
-            name: Attacker(server, home, home.users.get(name, home.member), headers[name], session)
+            name: Attacker(server, home, home.users.get(name, home.member), headers[name], session, seal)
             for name in CALLERS
         }
 
@@ -254,14 +293,23 @@ def with_real(things: Fields, fields: Any) -> Any:
     if not isinstance(fields, Mapping):
         return fields
     real = {name: things.get(name, value) for name, value in fields.items()}
-    real |= {name: "0.001" for name in ("credits", "allocated_credits") if name in fields}
+    real |= {name: "0.001" for name in ("credits", "allocated_credits", "amount") if name in fields}
     if isinstance(fields.get("charges"), list):
         real["charges"] = [with_real(things, each) for each in fields["charges"]]
-    return {name: value for name, value in real.items() if name not in LEFT_OUT}
+    return {name: value for name, value in real.items() if name in things or name not in LEFT_OUT}
 
 
 LEFT_OUT = frozenset(
-    {"cursor", "request_id", "idempotency_key", "allocated_by", "updated_by", "Idempotency-Key"}
+    {
+        "cursor",
+        "request_id",
+        "job_id",
+        "idempotency_key",
+        "allocated_by",
+        "updated_by",
+        "admin_id",
+        "Idempotency-Key",
+    }
 )
 """What was made up cannot be right here, or only once."""
 
@@ -281,9 +329,9 @@ def plain_case(name: str, things: Fields) -> Case:
     given: Fields = {"path_parameters": {each.name: things[each.name] for each in operation.path_parameters}}
     if content:
         body = content["application/json"]["example"]
-        of_charge = {"charge_id": things["charge_id"]} if "charge_id" in things else {}
+        of_charge = {each: things[each] for each in ("charge_id", "transaction_id") if each in things}
         given |= {"body": with_real(things, body) | of_charge, "media_type": "application/json"}
-    elif name == "GetUserBilling":
+    elif name in {"GetUserBilling", "GetBalance"}:
         given["query"] = {"user_id": things["user_id"]}
     case: Case = operation.Case(**given)
     return case
@@ -341,7 +389,7 @@ def with_ordinary(things: Fields, fields: Mapping[str, Any]) -> Fields:
     return {
         name: things[name] if name in ordinary and name in things else value
         for name, value in fields.items()
-        if not (name in ordinary and name in LEFT_OUT)
+        if not (name in ordinary and name in LEFT_OUT and name not in things)
     }
 
 

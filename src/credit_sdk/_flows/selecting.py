@@ -32,5 +32,6 @@ def require_known(standing: UserCredits) -> None:
     """Raise `NotFoundError` for a user whom the ledger does not know."""
     if not standing.is_known:
         raise NotFoundError(
-            f"The ledger knows no user {standing.user_id!r}: no organisation has such a member."
+            f"The ledger knows no user {standing.user_id!r}: no organisation has such a member, "
+            "and they have no balance of their own."
         )

@@ -230,6 +230,10 @@ class Books:
         found = [each for each in self.subscriptions.values() if each.org_id == org_id and each.is_current]
         return max(found, key=lambda each: (each.status != "past_due", each.created_at), default=None)
 
+    def has_balance(self, _user_id: str) -> bool:
+        """Whether a user has credits of their own: of that the books of organisations know nothing."""
+        return False
+
     def require_standing(self, org_id: str, user_id: str) -> None:
         """Tell nothing to whoever has no place in the organisation."""
         key = org_id, user_id

@@ -108,6 +108,11 @@ class People(Books):
             raise NotFoundError(f"There is no user {name} here.")
         return self.people[number]
 
+    def has_balance(self, user_id: str) -> bool:
+        """Whether there is such a user."""
+        number = int(user_id) if is_number(user_id) else self.numbers.get(user_id, 0)
+        return number in self.people
+
     def new_person(self, user_id: str) -> Person:
         """Make a user, known by a number or by a subject; return them, or who is there already."""
         if is_number(user_id):

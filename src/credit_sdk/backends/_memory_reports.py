@@ -80,7 +80,12 @@ class Reports(Books):
             )
         )
         email = self.emails.get(user_id)
-        return {"user_id": user_id, "user_email": email, "organizations": organizations}
+        return {
+            "user_id": user_id,
+            "user_email": email,
+            "has_balance": self.has_balance(user_id),
+            "organizations": organizations,
+        }
 
     def _organization_credits(self, org_id: str, user_id: str) -> dict[str, Any]:
         """Return a standing; an allocation without membership counts as a plain member's."""

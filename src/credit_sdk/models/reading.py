@@ -31,12 +31,14 @@ class UserCredits(Result):
 
     user_id: str
     user_email: str | None = None
+    has_balance: bool = False
+    """Whether the user has a balance of their own, which pays where no organisation does."""
     organizations: tuple[OrganizationCredits, ...]
 
     @property
     def is_known(self) -> bool:
         """Whether the ledger knows the user: as a member of an organisation, or by themselves."""
-        return bool(self.organizations) or self.user_email is not None
+        return bool(self.organizations) or self.has_balance or self.user_email is not None
 
 
 class UserBilling(UserCredits):

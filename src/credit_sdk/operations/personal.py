@@ -8,7 +8,7 @@ type and the service name; description and metadata are not compared.
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from credit_sdk import models
 from credit_sdk.amounts import Credits
@@ -104,6 +104,25 @@ class RefundSpending(Operation[models.RefundReceipt]):
     """
 
     idempotency = "idempotency_key"
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {
+                    "required": ["transaction_id"],
+                    "properties": {"transaction_id": {"type": "integer"}, "request_id": {"type": "null"}},
+                },
+                {
+                    "required": ["request_id", "user_id"],
+                    "properties": {
+                        "request_id": {"type": "string"},
+                        "user_id": {"type": ["string", "integer"]},
+                        "transaction_id": {"type": "null"},
+                    },
+                },
+            ]
+        }
+    )
 
     user_id: AnyUserId | None = None
     transaction_id: TransactionId | None = None

@@ -15,6 +15,13 @@ BEGIN
     'user_email', (
       SELECT person.email FROM users AS person WHERE person.subject = get_user_credits.user_id
     ),
+    'has_balance', EXISTS (
+      SELECT FROM users AS person
+      WHERE CASE
+        WHEN get_user_credits.user_id ~ '^[0-9]{1,18}$' THEN person.id = get_user_credits.user_id::BIGINT
+        ELSE person.subject = get_user_credits.user_id
+      END
+    ),
     'organizations', coalesce(
       jsonb_agg(
         jsonb_build_object(

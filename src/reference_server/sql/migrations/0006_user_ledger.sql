@@ -72,6 +72,10 @@ CREATE INDEX user_credit_holds_overdue ON user_credit_holds (expires_at, user_id
 
 GRANT SELECT ON credits_transactions, user_credit_holds TO credits_app;
 
+-- No policy: what belongs to users is read through functions, which answer for one of them.
+ALTER TABLE credits_transactions ENABLE ROW LEVEL SECURITY;
+ALTER TABLE user_credit_holds ENABLE ROW LEVEL SECURITY;
+
 -- What was a balance without a history begins one.
 INSERT INTO credits_transactions (
   id, user_id, amount, balance_after, description, transaction_type, request_id, created_at
