@@ -7,7 +7,6 @@ Records that cannot be delivered stay, with the reason.
 
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,27 +20,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from credit_sdk._flows import Forget, HandOver, Keep
-from credit_sdk._presence import Presence
 from credit_sdk._resources import PerProcess
+from credit_sdk._store import Store
 from credit_sdk.errors import OutboxError
 from credit_sdk.models import OutboxEntry, PendingCharge
 
-VERSION = 1
-BUSY_SECONDS = 10.0
-_SCHEMA = """
-    create table if not exists charges (
-        entry_id text primary key,
-        destination text not null,
-        body text not null,
-        checksum text not null,
-        unpaid integer not null,  -- millicredits that were let run while the books were away
-        owner integer,            -- the process that works on it
-        created_at real not null,
-        attempts integer not null default 0,
-        refused integer not null default 0,
-        reason text
-    ) without rowid
-"""
 _KEEP = """
     insert into charges (entry_id, destination, body, checksum, unpaid, owner, created_at)
     values (:entry_id, :destination, :body, :checksum, :unpaid, :owner, :now)
@@ -70,7 +53,7 @@ class Outbox:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Name the file; it is made, with its folder, when it is first written."""
         self.path = Path(path).expanduser().resolve()
-        self._store = _stores.setdefault(str(self.path), PerProcess(partial(_Store, self.path), _Store.close))
+        self._store = _stores.setdefault(str(self.path), PerProcess(partial(Store, self.path), Store.close))
 
     def __repr__(self) -> str:
         return f"Outbox({str(self.path)!r})"
@@ -122,7 +105,7 @@ class Outbox:
             ).fetchall()
             for row in rows:
                 charge, _ = _read(row)
-                if charge is None or row["entry_id"] in tried or store.is_owned(row):
+                if charge is None or row["entry_id"] in tried or _is_owned(store, row):
                     continue
                 connection.execute(
                     "update charges set owner = ? where entry_id = ?", [store.presence.slot, row["entry_id"]]
@@ -136,7 +119,7 @@ class Outbox:
             return False
         with self._opened() as store:
             rows = store.reading("select * from charges where destination = ?", [destination])
-            return any(not store.is_owned(row) and _read(row)[0] is not None for row in rows)
+            return any(not _is_owned(store, row) and _read(row)[0] is not None for row in rows)
 
     def entries(self) -> list[OutboxEntry]:
         """Return everything that is kept, oldest first."""
@@ -144,7 +127,7 @@ class Outbox:
             return []
         with self._opened() as store:
             rows = store.reading("select * from charges order by created_at, entry_id", [])
-            return [_entry(row, owned=store.is_owned(row)) for row in rows]
+            return [_entry(row, owned=_is_owned(store, row)) for row in rows]
 
     def discard(self, entry_id: str) -> bool:
         """Give a charge up for ever, by a person's decision; False if there is none of this name."""
@@ -156,7 +139,7 @@ class Outbox:
         self._store.close()
 
     @contextmanager
-    def _opened(self) -> "Iterator[_Store]":
+    def _opened(self) -> Iterator[Store]:
         try:
             yield self._store.get()
         except (sqlite3.Error, OSError) as error:
@@ -165,76 +148,15 @@ class Outbox:
             ) from error
 
 
-class _Store:
-    """One process's connection to the file, and its presence beside it."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists():
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        self.presence = _presences.setdefault(
-            str(path), PerProcess(partial(_present, path), Presence.close)
-        ).get()
-        self._lock = threading.Lock()
-        self._connection = sqlite3.connect(
-            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        self._connection.row_factory = sqlite3.Row
-        try:
-            self._prepare(path)
-        except BaseException:
-            self._connection.close()
-            raise
-
-    def _prepare(self, path: Path) -> None:
-        execute = self._connection.execute
-        [version] = execute("pragma user_version").fetchone()
-        if version > VERSION:
-            raise OutboxError(
-                f"The outbox {path} was written by a newer version of credit-sdk: upgrade this one. "
-                "Nothing was changed in it."
-            )
-        execute("pragma journal_mode = wal")
-        if version < VERSION:
-            execute(_SCHEMA)
-            execute(f"pragma user_version = {VERSION}")
-
-    @contextmanager
-    def writing(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
-        """Run a transaction; a durable one ends when the disk itself has it."""
-        with self._lock:
-            self._connection.execute(f"pragma synchronous = {'full' if durable else 'normal'}")
-            self._connection.execute("begin immediate")
-            try:
-                yield self._connection
-                self._connection.execute("commit")
-            except BaseException:
-                # A full disk has ended the transaction already.
-                if self._connection.in_transaction:
-                    self._connection.execute("rollback")
-                raise
-
-    def reading(self, query: str, values: list[Any]) -> list[sqlite3.Row]:
-        with self._lock:
-            return self._connection.execute(query, values).fetchall()
-
-    def is_owned(self, row: sqlite3.Row) -> bool:
-        """Whether a living process works on the charge."""
-        if row["owner"] is None:
-            return False
-        alive = self.presence.is_alive(row["owner"])
-        if alive is None:  # pragma: no cover - Windows
-            charge, _ = _read(row)
-            return charge is not None and time.time() < row["created_at"] + charge.ttl_seconds
-        return alive
-
-    def close(self) -> None:
-        with self._lock:
-            self._connection.close()
-
-
-def _present(path: Path) -> Presence:
-    return Presence(path.with_name(path.name + ".lock"))
+def _is_owned(store: Store, row: sqlite3.Row) -> bool:
+    """Whether a living process works on the charge."""
+    if row["owner"] is None:
+        return False
+    alive = store.presence.is_alive(row["owner"])
+    if alive is None:  # pragma: no cover - Windows
+        charge, _ = _read(row)
+        return charge is not None and time.time() < row["created_at"] + charge.ttl_seconds
+    return alive
 
 
 def _fits(connection: sqlite3.Connection, row: dict[str, Any], allowance: Decimal) -> bool:
@@ -288,6 +210,4 @@ def _explain(error: Exception, path: Path) -> str:
     return f"{text}."
 
 
-_stores: dict[str, PerProcess[_Store]] = {}
-# Never closed: a process that has closed an outbox may still work on its charges.
-_presences: dict[str, PerProcess[Presence]] = {}
+_stores: dict[str, PerProcess[Store]] = {}

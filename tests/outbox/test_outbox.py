@@ -1,6 +1,7 @@
 """The file that keeps unconfirmed charges: across threads, processes, crashes and damage."""
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -112,6 +113,51 @@ def test_a_forked_child_is_another_process(outbox: Outbox) -> None:
     assert os.waitpid(child, 0)[1] == 0
     # The child has died with its charge; the parent's own is still under way.
     assert sorted(kept(outbox)) == [("of the child", "waiting"), ("one", "under way")]
+
+
+PATIENCE_SECONDS = 20
+
+
+def test_what_a_forked_child_keeps_outlives_the_parents_connection(outbox: Outbox) -> None:
+    """SQLite's locks are not inherited: the parent would take the write-ahead log away beneath the child."""
+    outbox.keep(Keep(charge("parent's")), BOOKS)
+    has_kept, tell_kept = os.pipe()
+    has_closed, tell_closed = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(PATIENCE_SECONDS)
+        outbox.keep(Keep(charge("child's first")), BOOKS)
+        os.write(tell_kept, b".")
+        os.read(has_closed, 1)
+        outbox.keep(Keep(charge("child's second"), durable=True), BOOKS)
+        os._exit(0)
+    os.read(has_kept, 1)
+    outbox.close()
+    os.write(tell_closed, b".")
+    assert os.waitpid(child, 0)[1] == 0
+    assert {name for name, _ in kept(outbox)} == {"parent's", "child's first", "child's second"}
+
+
+def test_threads_use_the_outbox_while_the_process_forks(outbox: Outbox) -> None:
+    names = [f"charge {number}" for number in range(60)]
+
+    def keep_all() -> None:
+        for name in names:
+            outbox.keep(Keep(charge(name)), BOOKS)
+
+    thread = threading.Thread(target=keep_all)
+    thread.start()
+    children = []
+    for number in range(5):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(PATIENCE_SECONDS)
+            outbox.keep(Keep(charge(f"of child {number}")), BOOKS)
+            os._exit(0)
+        children.append(child)
+    thread.join()
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 5
+    assert {name for name, _ in kept(outbox)} == {*names, *(f"of child {number}" for number in range(5))}
 
 
 def test_each_waiting_charge_is_claimed_by_one_of_many_threads(outbox: Outbox) -> None:
