@@ -4,10 +4,10 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Literal, TypeAlias
 
 from tenacity import Retrying, retry_if_result, sleep_using_event, stop_when_event_set
@@ -42,6 +42,16 @@ class _Thread:
     stopping: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
     thread: threading.Thread | None = None
+    is_wanted: bool = False
+
+    def take_wish(self) -> bool:
+        """Whether deliveries were asked for since the last call; after False the thread ends."""
+        with self.lock:
+            is_wanted = self.is_wanted and not self.stopping.is_set()
+            self.is_wanted = False
+            if not is_wanted:
+                self.thread = None
+            return is_wanted
 
 
 def make_courier(
@@ -82,6 +92,7 @@ class Courier:
         self._backend = backend
         self._probes = probes
         self._callers: dict[str, str] = {}
+        self._unwritten: dict[str, Callable[[], None]] = {}
         self._background = PerProcess(_Thread, _stop)
 
     def keeps(self, session_token: str | None) -> "KeptRun":
@@ -102,17 +113,14 @@ class Courier:
 
     def forget(self, step: Forget) -> None:
         """Take a settled charge out of the outbox."""
-        try:
-            self.outbox.forget(step)
-        except OutboxError as error:
-            # It will be delivered again, which changes nothing.
-            logger.warning("A settled charge stays in the outbox: %s", error)
+        self._let_go(step.entry_id, partial(self.outbox.forget, step))
 
     def deliver(self) -> Delivery:
         """Try once to deliver everything that nobody works on; what fails stays, with the reason.
 
         Raises `OutboxError`.
         """
+        self._write_again()
         delivered = released = kept = 0
         charged = Decimal(0)
         tried: set[str] = set()
@@ -133,13 +141,14 @@ class Courier:
         if session_token is not None:
             # A session's token is not written to the disk: it serves as long as this process lives.
             self._callers[step.entry_id] = session_token
-        self.outbox.hand_over(step)
+        self._let_go(step.entry_id, partial(self.outbox.hand_over, step))
         self.wake()
 
     def wake(self) -> None:
         """Deliver in the background until nothing is left."""
         background = self._background.get()
         with background.lock:
+            background.is_wanted = True
             if background.thread is not None and background.thread.is_alive():
                 return
             background.stopping.clear()
@@ -162,24 +171,40 @@ class Courier:
         """Stop the background; what is left is delivered at the next start."""
         self._background.close()
 
+    def _let_go(self, entry_id: str, write: Callable[[], None]) -> None:
+        """Say that this process works on a charge no longer, as soon as the disk takes it.
+
+        A failure is not the caller's: what the books know of the charge does not depend on it.
+        """
+        try:
+            write()
+        except OutboxError as error:
+            logger.warning("What became of a charge is written again later: %s", error)
+            self._unwritten[entry_id] = write
+            self.wake()
+
+    def _write_again(self) -> None:
+        for entry_id, write in list(self._unwritten.items()):
+            write()
+            self._unwritten.pop(entry_id, None)
+
     def _settle(self, pending: PendingCharge) -> Decimal | None:
         """Deliver one charge: the credits taken, zero for what was given back, None for what stays."""
         entry = pending.entry_id
         try:
             verdict = self._verdict(pending)
             if verdict == "wait":
-                self.outbox.hand_over(HandOver(entry, "whether the operation was done is not known yet"))
+                self._return(HandOver(entry, "whether the operation was done is not known yet"))
                 return None
             receipt = run(delivering(pending, verdict, _ONCE), self._backend_for(entry))
         except CreditError as error:
             refused = isinstance(error, REFUSALS)
-            self.outbox.hand_over(HandOver(entry, describe(error)), attempted=True, refused=refused)
+            self._return(HandOver(entry, describe(error)), attempted=True, refused=refused)
             logger.warning("Charge %s stays in the outbox: %s", pending.request_id, error)
             return None
         except BaseException as error:
             # The application's own probe, or an end of the program: the charge stays.
-            with suppress(OutboxError):
-                self.outbox.hand_over(HandOver(entry, describe(error)), attempted=True)
+            self._return(HandOver(entry, describe(error)), attempted=True)
             if isinstance(error, Exception):
                 logger.exception("Charge %s stays in the outbox", pending.request_id)
                 return None
@@ -188,6 +213,9 @@ class Courier:
         self._callers.pop(entry, None)
         logger.info("Charge %s of the outbox is settled: %s", pending.request_id, verdict)
         return receipt.credits_used if receipt else Decimal(0)
+
+    def _return(self, step: HandOver, **outcome: bool) -> None:
+        self._let_go(step.entry_id, partial(self.outbox.hand_over, step, **outcome))
 
     def _verdict(self, pending: PendingCharge) -> Verdict:
         probe = self._probes.get(pending.service_type)
@@ -207,12 +235,13 @@ class Courier:
             retry=retry_if_result(lambda is_empty: not is_empty),
             retry_error_callback=lambda _: None,
         )
-        rounds(self._deliver_round)
+        while background.take_wish():
+            rounds(self._deliver_round)
 
     def _deliver_round(self) -> bool:
         try:
             self.deliver()
-            return not self.outbox.waits(self._destination)
+            return not self._unwritten and not self.outbox.waits(self._destination)
         except OutboxError as error:
             logger.warning("%s", error)
             return False

@@ -112,7 +112,7 @@ class AsyncRun(Generic[ReturnT]):
         """Carry out steps up to the caller's work, or to the end."""
         outcome = await self._until_work(None)
         if self._cancellation is not None and isinstance(outcome, Perform):
-            await self._until_work(Failed(self._cancellation))
+            await self._until_work(Failed(self._cancellation, began=False))
         return self._unless_cancelled(outcome)
 
     async def resume(self, failure: Failed | None) -> ReturnT | Perform:

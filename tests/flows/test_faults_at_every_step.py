@@ -1,6 +1,8 @@
 """Every step of a charge fails in every way, without I/O: one charge for each success, none for a failure."""
 
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -83,27 +85,29 @@ class Simulator:
         self.fired: list[str] = []
         self.work: Callable[[], None] = lambda: None
 
-    def run(self, flow: Flow[Any], failure: BaseException | None = None) -> Any:
+    def run(self, flow: Flow[Any], failure: BaseException | None = None, *, began: bool = True) -> Any:
+        failed = Failed(failure, began) if failure else None
         answer, error = None, None
         try:
             while True:
                 step = flow.throw(error) if error else flow.send(answer)
-                answer, error = self._answer(step, failure)
+                answer, error = self._answer(step, failed)
         except StopIteration as end:
             return end.value
 
-    def run_steps(self, flow: Flow[Any], steps: int) -> None:
+    def run_steps(self, flow: Flow[Any], steps: int, failure: BaseException | None = None) -> None:
         """Carry out so many steps and then never another: the process has died."""
+        failed = Failed(failure) if failure else None
         answer = None
         for _ in range(steps):
-            answer, error = self._answer(flow.send(answer), None)
+            answer, error = self._answer(flow.send(answer), failed)
             assert error is None
 
-    def _answer(self, step: Any, failure: BaseException | None) -> tuple[Any, CreditError | None]:
+    def _answer(self, step: Any, failed: Failed | None) -> tuple[Any, CreditError | None]:
         match step:
             case Perform():
                 self.work()
-                return (Failed(failure) if failure else None), None
+                return failed, None
             case Sleep():
                 return False, None
             case Keep() | Forget() | HandOver():
@@ -308,6 +312,32 @@ def test_the_policy_decides_what_a_crash_during_the_work_costs(
     Simulator(ledger, {}, outbox).run_steps(charging(wanted, RETRIES, HoldSupport()), 3)
     deliver(ledger, outbox)
     assert taken(ledger) == ([40] if on_crash == "charge" else [])
+    assert held(ledger) == 0
+
+
+@pytest.mark.parametrize("steps", range(4, 8))
+def test_work_that_has_failed_is_not_charged_whenever_its_process_dies(
+    ledger: MemoryLedger, steps: int
+) -> None:
+    outbox: dict[str, PendingCharge] = {}
+    wanted = plan()
+    wanted.policy = ChargePolicy(on_crash="charge")
+    # Hold, keep, perform; keep that it has failed, void, forget.
+    simulator = Simulator(ledger, {}, outbox)
+    with suppress(StopIteration):
+        simulator.run_steps(charging(wanted, RETRIES, HoldSupport()), steps, failure=ValueError())
+    deliver(ledger, outbox)
+    assert taken(ledger) == []
+    assert held(ledger) == 0
+
+
+def test_work_that_never_began_is_not_uncertain(ledger: MemoryLedger) -> None:
+    outbox: dict[str, PendingCharge] = {}
+    wanted = plan()
+    wanted.policy = ChargePolicy(uncertain=(BaseException,), on_unknown="charge")
+    flow = charging(wanted, RETRIES, HoldSupport())
+    assert Simulator(ledger, {}, outbox).run(flow, failure=CancelledError(), began=False) is None
+    assert not outbox
     assert held(ledger) == 0
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,12 @@ def print_label() -> str:
 
 class PrinterError(Exception):
     """The printer is on fire."""
+
+
+def print_or_burn(*, fails: bool) -> None:
+    if fails:
+        raise PrinterError
+    print_label()
 
 
 @pytest.mark.parametrize("carried_out", [True, False], ids=["lost reply", "lost request"])
@@ -77,6 +84,86 @@ def test_the_background_delivers_as_soon_as_the_books_are_back(make_service: Mak
     fault.lasts = False
     wait_until_empty(billing)
     assert left() == (850, 0)
+
+
+def test_what_is_handed_over_as_the_background_ends_is_not_forgotten(
+    make_service: MakeService, left: Left, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    billing = make_service()
+    fault = Fault(billing, CaptureHold, error=UnavailableError(), after=False)
+    courier = billing._till.courier
+    assert courier is not None
+    waits = Outbox.waits
+    late = iter(["late"])
+
+    def owe() -> None:
+        fault.lasts = True
+        with billing.charge(ADA, 50, service_type="print_job"):
+            print_label()
+        fault.lasts = False
+
+    def waits_and_then_there_is_more(outbox: Outbox, destination: str) -> bool:
+        answer = waits(outbox, destination)
+        if not answer and next(late, None):
+            owe()
+        return answer
+
+    monkeypatch.setattr(Outbox, "waits", waits_and_then_there_is_more)
+    owe()
+    thread = courier._background.get().thread
+    if thread is not None:
+        thread.join(60)
+    assert next(late, None) is None
+    assert billing.pending_charges() == []
+    assert left() == (900, 0)
+
+
+class FullDisk:
+    """Writes of one kind find the disk full, as long as it lasts."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        self.lasts = True
+        self.hits = 0
+        write = getattr(Outbox, name)
+
+        def failing(outbox: Outbox, *arguments: Any, **more: Any) -> Any:
+            if self.lasts:
+                self.hits += 1
+                raise OutboxError("the disk is full.")
+            return write(outbox, *arguments, **more)
+
+        monkeypatch.setattr(Outbox, name, failing)
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["work succeeds", "work fails"])
+@pytest.mark.parametrize("write", ["hand_over", "forget"])
+def test_a_disk_that_is_full_when_a_charge_is_let_go_is_no_error_of_the_callers(
+    make_service: MakeService, left: Left, monkeypatch: pytest.MonkeyPatch, *, write: str, fails: bool
+) -> None:
+    billing = make_service()
+    fault = Fault(billing, CaptureHold, VoidHold, error=UnavailableError(), after=False)
+    fault.lasts = write == "hand_over"
+    disk = FullDisk(monkeypatch, write)
+    outcome = pytest.raises(PrinterError) if fails else nullcontext()
+    with outcome, billing.charge(ADA, 50, service_type="print_job") as charge:
+        print_or_burn(fails=fails)
+    assert disk.hits
+    assert charge.is_pending == (fault.lasts and not fails)
+    assert len(billing.pending_charges()) == 1
+    fault.lasts = disk.lasts = False
+    wait_until_empty(billing)
+    assert left() == (1_000 if fails else 950, 0)
+
+
+def test_a_disk_that_is_full_when_the_work_is_done_leaves_no_stale_record(
+    make_service: MakeService, left: Left, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    billing = make_service()
+    with billing.charge(ADA, 50, service_type="print_job"):
+        disk = FullDisk(monkeypatch, "keep")
+    assert disk.hits
+    assert billing.pending_charges() == []
+    assert left() == (950, 0)
 
 
 def test_flush_says_what_came_of_it(make_service: MakeService, outbox_path: Path) -> None:

@@ -75,7 +75,7 @@ def deducting_afterwards(plan: ChargePlan, retries: Retries) -> Flow[Receipt | N
 
 
 def _settling(plan: ChargePlan, retries: Retries, failure: Failed | None) -> Flow[Receipt | None]:
-    if failure is not None and isinstance(failure.error, plan.policy.uncertain):
+    if failure is not None and failure.began and isinstance(failure.error, plan.policy.uncertain):
         yield from leaving_open(plan, failure.error)
         return None
     if failure is not None or not plan.credits:

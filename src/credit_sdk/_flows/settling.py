@@ -59,7 +59,7 @@ def confirming(plan: ChargePlan, retries: Retries) -> Flow[Receipt | None]:
 
     Raises what the books refuse, and then nothing was taken.
     """
-    yield from _keeping(plan, "succeeded", durable=True)
+    is_owed = yield from _keeping(plan, "succeeded", durable=True)
     try:
         receipt = yield from taking(plan, retries)
     except GeneratorExit:
@@ -67,7 +67,7 @@ def confirming(plan: ChargePlan, retries: Retries) -> Flow[Receipt | None]:
     except BaseException as error:
         if not plan.is_kept:
             raise
-        if isinstance(error, REFUSALS) and not plan.is_unpaid:
+        if not is_owed or (isinstance(error, REFUSALS) and not plan.is_unpaid):
             yield Forget(plan.entry_id)
             raise
         yield HandOver(plan.entry_id, describe(error))
@@ -116,14 +116,16 @@ def _capturing(plan: ChargePlan, hold: Hold, retries: Retries) -> Flow[Receipt]:
 def releasing(plan: ChargePlan, retries: Retries) -> Flow[None]:
     """Give the hold back. If that fails the outbox does it, else the hold ends by itself."""
     failure = None
+    if plan.policy.on_crash == "charge":
+        # A process that dies from here on must not be charged for work that has failed.
+        yield from _keeping(plan, "failed", durable=True)
     if plan.hold is not None:
         failure = yield from _voiding(plan, plan.hold, retries)
     if not plan.is_kept:
         return
-    if failure is None or isinstance(failure, REFUSALS):
+    if failure is None or isinstance(failure, REFUSALS) or not (yield from _keeping(plan, "failed")):
         yield Forget(plan.entry_id)
     else:
-        yield from _keeping(plan, "failed")
         yield HandOver(plan.entry_id, describe(failure))
 
 
@@ -154,10 +156,15 @@ def _voiding(plan: ChargePlan, hold: Hold, retries: Retries) -> Flow[CreditError
     return None
 
 
-def _keeping(plan: ChargePlan, outcome: WorkOutcome, *, durable: bool = False) -> Flow[None]:
-    """Bring the outbox up to date. It is too late to refuse the work: what fails here is only logged."""
+def _keeping(plan: ChargePlan, outcome: WorkOutcome, *, durable: bool = False) -> Flow[bool]:
+    """Bring the outbox up to date, and answer whether it is.
+
+    It is too late to refuse the work: what fails here is only logged. An earlier record stays.
+    """
     try:
-        plan.is_kept = yield Keep(plan.pending(outcome), durable=durable)
+        is_current: bool = yield Keep(plan.pending(outcome), durable=durable)
     except OutboxError as error:
         logger.error("Charge %s is not in the outbox: %s", plan.request_id, error)  # noqa: TRY400 - the sentence says all
-        plan.is_kept = False
+        return False
+    plan.is_kept = plan.is_kept or is_current
+    return is_current

@@ -25,9 +25,10 @@ class Perform:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The caller's work ended in an exception, a cancellation or an early close."""
+    """The caller's work ended in an exception, a cancellation or an early close, or never began."""
 
     error: BaseException
+    began: bool = True
 
 
 @dataclass(frozen=True, slots=True)
