@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     JsonValue,
     ValidationError,
+    WithJsonSchema,
 )
 
 from credit_sdk.errors import FieldError, ValidationFailedError
@@ -50,7 +51,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 def _number_as_id(value: object) -> object:
     """Let users be named by their number in the user ledger."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else value
 
 
 def _moment(value: object) -> object:
@@ -109,7 +110,19 @@ Whole = BeforeValidator(_whole)
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 OrgId = Annotated[str, Field(min_length=1, max_length=36, pattern=_PRINTABLE)]
 UserId = Annotated[str, Field(min_length=1, max_length=255, pattern=_PRINTABLE)]
-AnyUserId = Annotated[UserId, BeforeValidator(_number_as_id)]
+AnyUserId = Annotated[
+    UserId,
+    BeforeValidator(_number_as_id),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _PRINTABLE},
+                {"type": "integer", "minimum": 0},
+            ]
+        },
+        mode="validation",
+    ),
+]
 RequestId = Annotated[str, Field(min_length=1, max_length=255, pattern=_PRINTABLE)]
 ApiKeyId = Annotated[str, Field(min_length=1, max_length=255, pattern=_PRINTABLE)]
 ServiceType = Annotated[str, Field(min_length=1, max_length=100, pattern=_PRINTABLE)]
