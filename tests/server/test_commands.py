@@ -49,7 +49,10 @@ def test_the_balance_of_a_user_whom_nobody_knows(
     command: Command, server: Running, option: str, as_json: list[str]
 ) -> None:
     answer = command("balance", "nobody", option, server.database_url, *as_json)
-    assert refusal(answer) == "The ledger knows no user 'nobody': no organisation has such a member."
+    assert refusal(answer) == (
+        "The ledger knows no user 'nobody': no organisation has such a member, "
+        "and they have no balance of their own."
+    )
 
 
 def test_the_balance_of_a_user_in_no_organisation(command: Command, server: Running) -> None:
