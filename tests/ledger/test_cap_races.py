@@ -50,7 +50,7 @@ class Spender:
     """Somebody who does one thing after the other, whatever comes of it."""
 
     def __init__(self, books: Books, members: list[Member], seed: int) -> None:
-        self.books, self.members, self.random = books, members, random.Random(seed)  # noqa: S311
+        self.books, self.members, self.random = books, members, random.Random(seed)
 
     def __call__(self, connection: Connection) -> list[Row | Refusal]:
         return [found for _ in range(8) for found in self._act(connection)]
@@ -208,7 +208,7 @@ def test_caps_set_and_removed_among_charges_count_exactly(books: Books) -> None:
         for credits in (1_000_000, None, 2_000_000)
     ]
     calls += [member.allocate(500) for member in members] + [books.add(1_000)]
-    random.Random(7).shuffle(calls)  # noqa: S311
+    random.Random(7).shuffle(calls)
     assert [each for each in books.at_once(calls) if isinstance(each, Refusal)] == []
     assert books.taken() == [100] * 24
     assert books.differences() == []

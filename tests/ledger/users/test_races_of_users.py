@@ -96,7 +96,7 @@ def test_rows_spends_holds_and_captures_share_the_last_credits(
 def test_anything_at_once_leaves_the_books_right(
     purse: Purse, check: Callable[[Purse], None], seed: int
 ) -> None:
-    books, dice = purse.books, random.Random(seed)  # noqa: S311 - not a secret
+    books, dice = purse.books, random.Random(seed)
     holds = [books.do(purse.hold(6_000, f"held-{n}")) for n in range(6)]
     for hold in holds[:2]:
         purse.make_overdue(hold)
