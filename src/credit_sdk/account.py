@@ -59,11 +59,14 @@ def require_account(account: Any, argument: str = "account") -> Account:
     return account
 
 
-def parse_account(payer: Account | int | str) -> Account:
-    """Return a user as a payer; raise `ValidationFailedError` for what names nobody."""
+def parse_account(payer: Account | int | str, org_id: str | None = None) -> Account:
+    """Return a user, or a member of an organisation, as a payer.
+
+    Raises `ValidationFailedError` for what names nobody.
+    """
     if isinstance(payer, Account):
         return payer
     try:
-        return Account(user_id=payer)
+        return Account(user_id=payer, org_id=org_id)
     except ValidationError as error:
         raise validation_failed(error) from None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.ledger.conftest import Books, Row
 
 ADDED_BY_THE_BACKEND: dict[type[Operation[Any]], list[str]] = {DeductBatch: ["org_id"]}
-NOT_AN_OPERATION = {"now", "act_as"}
+NOT_AN_OPERATION = {"now", "act_as", "examine"}
 THE_LEDGER = {
     "add_credits", "allocate", "capture_hold", "check_credits", "deduct", "deduct_batch", "expire_holds",
     "get_hold", "get_pool", "get_usage", "get_user_billing", "get_user_credits", "list_allocations",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from credit_sdk.cli import _chain, _ledger, _outbox, _reconcile
+from credit_sdk.cli import _chain, _doctor, _granting, _ledger, _outbox, _reconcile, _spending, _usage
 from credit_sdk.errors import CreditError
 
 COMMANDS = "credit_sdk.commands"
@@ -22,9 +22,13 @@ def application() -> typer.Typer:
     )
     app.callback()(_start)
     _ledger.register(app)
+    _spending.register(app)
+    _granting.register(app)
+    _usage.register(app)
     _outbox.register(app)
     _chain.register(app)
     _reconcile.register(app)
+    _doctor.register(app)
     for entry_point in entry_points(group=COMMANDS):
         entry_point.load()(app)
     return app

@@ -10,6 +10,7 @@ import typer
 from credit_sdk.amounts import MILLICREDITS_PER_CREDIT, format_credits, from_millicredits
 from credit_sdk.cli._chain import Check, Head, check_chain, export_chain, show_chain
 from credit_sdk.cli._options import AsJson, DatabaseUrl, Url
+from credit_sdk.cli._tables import show_table
 from credit_sdk.errors import NotAMemberError, NotFoundError
 
 
@@ -24,22 +25,32 @@ def balance(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a user has left in each organisation."""
+    """Show what a user has left: in each organisation, and of their own."""
     from credit_sdk._flows import require_known  # noqa: PLC0415
+    from credit_sdk.operations import GetBalance, parse  # noqa: PLC0415
     from credit_sdk.service import CreditDeductionService  # noqa: PLC0415
 
     with CreditDeductionService(url, outbox=False) as billing:
         standing = billing.user_credits(user_id)
-    require_known(standing)
+        require_known(standing)
+        own = billing.execute(parse(GetBalance, {"user_id": user_id})) if standing.has_balance else None
     if as_json:
-        print(standing.model_dump_json())
+        own_balance = None if own is None else own.model_dump(mode="json")
+        print(json.dumps(standing.model_dump(mode="json") | {"balance": own_balance}))
         return
-    if not standing.organizations:
-        print(f"User {user_id} is in no organisation.")
-    for each in standing.organizations:
-        left = format_credits(each.remaining_credits)
-        held = f", {format_credits(each.held_credits)} of them held" if each.held_credits else ""
-        print(f"{each.org_id}: {left} of {format_credits(each.allocated_credits)} credits left{held}")
+    rows: list[tuple[object, ...]] = [
+        (
+            each.org_id,
+            "default" if each.is_default else "",
+            each.remaining_credits,
+            each.held_credits,
+            each.allocated_credits,
+        )
+        for each in standing.organizations
+    ]
+    if own is not None:
+        rows.append(("own balance", "" if own.is_active else "inactive", own.credits, own.held_credits, None))
+    show_table(["pays", "", "left", "of which held", "allocated"], rows)
 
 
 def verify(

@@ -24,3 +24,13 @@ DatabaseUrl = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Credits = Annotated[str, typer.Argument(help="How many credits, such as 5 or 0.25.", show_default=False)]
+Org = Annotated[str | None, typer.Option("--org", help="The organisation that pays.", show_default=False)]
+RequestId = Annotated[
+    str | None,
+    typer.Option(
+        "--request-id",
+        help="The operation's own id: the same command with the same id does it once.",
+        show_default=False,
+    ),
+]
