@@ -69,6 +69,10 @@ def make_courier(
     return Courier(Outbox(path), destination, backend, probes, is_required=is_named)
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Courier:
     """Brings the charges of one destination from an outbox to the books."""
 
@@ -80,6 +84,7 @@ class Courier:
         probes: Mapping[str, Probe],
         *,
         is_required: bool = True,
+        now: Callable[[], datetime] = _utc_now,
     ) -> None:
         """`probes` say, by service type, whether an operation whose outcome is unknown was done.
 
@@ -87,6 +92,7 @@ class Courier:
         """
         self.outbox = outbox
         self._is_required = is_required
+        self._now = now
         self._warned = False
         self._destination = destination
         self._backend = backend
@@ -221,7 +227,7 @@ class Courier:
         probe = self._probes.get(pending.service_type)
         asks = probe is not None and pending.outcome in {"performing", "uncertain"}
         done = probe(pending) if asks and probe is not None else None
-        return verdict_on(pending, done=done, probed=asks, now=datetime.now(UTC))
+        return verdict_on(pending, done=done, probed=asks, now=self._now())
 
     def _backend_for(self, entry_id: str) -> Backend:
         token = self._callers.get(entry_id)

@@ -5,7 +5,7 @@ A flow's steps answer `Any`; this module is the only seam where types are taken 
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import anyio
@@ -14,6 +14,10 @@ from credit_sdk._flows.steps import Failed, Flow, Forget, HandOver, Keep, Perfor
 from credit_sdk.operations import Operation, ResultT_co
 
 ReturnT = TypeVar("ReturnT")
+
+pause: Callable[[float], None] = time.sleep
+"""How a blocking run waits; `credit_sdk.testing` lets its clock run on instead."""
+pause_async: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 class Backend(Protocol):
@@ -81,7 +85,7 @@ class Run(Generic[ReturnT]):
 
     def _carry_out(self, step: Step) -> Any:
         if isinstance(step, Sleep):
-            time.sleep(step.seconds)
+            pause(step.seconds)
             return False
         if isinstance(step, Keep | Forget | HandOver):
             return self._keeper is not None and self._keeper.carry_out(step)
@@ -176,7 +180,7 @@ class AsyncRun(Generic[ReturnT]):
     async def _sleep(self, seconds: float) -> bool:
         if self._cancellation is None:
             try:
-                await asyncio.sleep(seconds)
+                await pause_async(seconds)
             except asyncio.CancelledError as cancellation:
                 self._cancellation = cancellation
         return self._cancellation is not None
