@@ -5,11 +5,12 @@ A flow's steps answer `Any`; this module is the only seam where types are taken 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import anyio
 
+from credit_sdk import _telemetry
 from credit_sdk._flows.steps import Failed, Flow, Forget, HandOver, Keep, Perform, Safekeeping, Sleep, Step
 from credit_sdk.operations import Operation, ResultT_co
 
@@ -89,7 +90,17 @@ class Run(Generic[ReturnT]):
             return False
         if isinstance(step, Keep | Forget | HandOver):
             return self._keeper is not None and self._keeper.carry_out(step)
-        return self._backend.execute(cast("Operation[Any]", step))
+        operation = cast("Operation[Any]", step)
+        if not _telemetry.is_on():
+            return self._backend.execute(operation)
+        with _telemetry.request(operation, _peer_of(self._backend)):
+            return self._backend.execute(operation)
+
+
+def _peer_of(backend: Any) -> Mapping[str, str]:
+    """Return what a backend says about the other end; those of tests say nothing."""
+    peer: Mapping[str, str] = getattr(backend, "peer", {})
+    return peer
 
 
 def run(flow: Flow[ReturnT], backend: Backend) -> ReturnT:
@@ -159,6 +170,12 @@ class AsyncRun(Generic[ReturnT]):
         if isinstance(step, Keep | Forget | HandOver):
             return self._keeper is not None and await self._in_thread(self._keeper, step)
         operation = cast("Operation[Any]", step)
+        if not _telemetry.is_on():
+            return await self._request(operation)
+        with _telemetry.request(operation, _peer_of(self._backend)):
+            return await self._request(operation)
+
+    async def _request(self, operation: Operation[Any]) -> Any:
         request = await self._see_through(self._backend.execute(operation))
         if request.cancelled():
             # The loop is shutting down and has cancelled every task it knew of, this request's too.

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from credit_sdk._flows import ChargePlan, Failed, Flow
 from credit_sdk._runners import AsyncBackend, AsyncRun, Backend, Keeper, Run
+from credit_sdk._telemetry import ChargeSpan
 from credit_sdk.amounts import Amount, parse_price
 from credit_sdk.errors import ConfigurationError
 from credit_sdk.models import Hold, Receipt
@@ -23,6 +24,7 @@ class Terms:
         self._cost_was_set = False
         self._has_ended = False
         self._is_delivered = False
+        self._span = ChargeSpan(plan)
 
     @property
     def credits(self) -> Decimal:
@@ -88,6 +90,14 @@ class Terms:
     def _failure(self, error: BaseException | None) -> Failed | None:
         return None if error is None or self._is_delivered else Failed(error)
 
+    def _end_span(self, error: BaseException | None) -> None:
+        if self._receipt is not None:
+            self._span.end("charged", self._receipt.credits_used)
+        elif self.is_pending:
+            self._span.end("pending")
+        else:
+            self._span.end("nothing" if error is None else "failed")
+
     def _take_flow(self) -> Flow[Receipt | None]:
         if self._flow is None:
             raise ConfigurationError("A charge can be entered once; make a new one for each operation.")
@@ -112,15 +122,18 @@ class OpenCharge(Terms):
     def __enter__(self) -> Self:
         """Hold the credits; raises what the refusal says, and then the block does not run."""
         self._run = Run(self._take_flow(), self._backend, self._keeper)
-        self._run.start()
+        with self._span.active():
+            self._run.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Take the credits, or give them back if the block ended in an exception."""
-        self._receipt = cast("Receipt | None", self._run.resume(self._failure(error)))
+        with self._span.active():
+            self._receipt = cast("Receipt | None", self._run.resume(self._failure(error)))
         self._has_ended = True
+        self._end_span(error)
 
 
 class AsyncOpenCharge(Terms):
@@ -140,7 +153,8 @@ class AsyncOpenCharge(Terms):
     async def __aenter__(self) -> Self:
         """Hold the credits; raises what the refusal says, and then the block does not run."""
         self._run = AsyncRun(self._take_flow(), self._backend, self._keeper)
-        await self._run.start()
+        with self._span.active():
+            await self._run.start()
         return self
 
     async def __aexit__(
@@ -148,8 +162,10 @@ class AsyncOpenCharge(Terms):
     ) -> None:
         """Take the credits, or give them back if the block ended in an exception."""
         try:
-            await self._run.resume(self._failure(error))
+            with self._span.active():
+                await self._run.resume(self._failure(error))
             self._has_ended = True
         finally:
             # Also when the caller was cancelled while the capture was under way.
             self._receipt = self._run.result
+        self._end_span(error)

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from credit_sdk import _telemetry
 from credit_sdk._resources import PerLoop, PerProcess
 from credit_sdk.backends._deadlines import bound_connections, ending_within, seconds_left
 from credit_sdk.backends._outcomes import outcome_error
@@ -60,6 +61,11 @@ class HttpBackend:
             if client is not None
             else PerProcess(lambda: _client(timeout), httpx.Client.close)
         )
+
+    @property
+    def peer(self) -> dict[str, str]:
+        """The other end, in OpenTelemetry's words."""
+        return {"server.address": self._host}
 
     def as_caller(self, session_token: str) -> "HttpBackend":
         """Return the same connections with a user's session."""
@@ -124,6 +130,11 @@ class AsyncHttpBackend:
             if client is not None
             else PerLoop(lambda: httpx.AsyncClient(**_options(timeout)), httpx.AsyncClient.aclose)
         )
+
+    @property
+    def peer(self) -> dict[str, str]:
+        """The other end, in OpenTelemetry's words."""
+        return {"server.address": self._host}
 
     def as_caller(self, session_token: str) -> "AsyncHttpBackend":
         """Return the same connections with a user's session."""
@@ -191,12 +202,14 @@ def is_plain(response: httpx.Response) -> bool:
 
 
 def _headers(credential: Credential) -> dict[str, str]:
-    return {
+    headers = {
         "Accept": "application/json, application/problem+json",
         "Accept-Encoding": "identity",
         "Content-Type": "application/json",
         **credential.headers(),
     }
+    _telemetry.inject(headers)
+    return headers
 
 
 def _options(timeout: float) -> dict[str, Any]:

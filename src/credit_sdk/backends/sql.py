@@ -64,6 +64,11 @@ class SqlBackend:
             self._engines = PerProcess(lambda: create_engine(url, **options), lambda engine: engine.dispose())
 
     @property
+    def peer(self) -> dict[str, str]:
+        """The other end, in OpenTelemetry's words."""
+        return {"db.system.name": "postgresql", "server.address": self._books.host}
+
+    @property
     def engine(self) -> Engine:
         """This process's engine."""
         return self._engines.get()
@@ -136,6 +141,11 @@ class AsyncSqlBackend:
                 lambda engine: engine.dispose(),
                 abandon=_hang_up,
             )
+
+    @property
+    def peer(self) -> dict[str, str]:
+        """The other end, in OpenTelemetry's words."""
+        return {"db.system.name": "postgresql", "server.address": self._books.host}
 
     @property
     def engine(self) -> AsyncEngine:
