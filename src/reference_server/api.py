@@ -32,6 +32,7 @@ from reference_server.encoding import (
     problem_response,
 )
 from reference_server.limits import SAFE_METHODS, Limiter, client_address
+from reference_server.observing import name_route
 from reference_server.origins import is_forged
 from reference_server.problems import NoSuchAddressError, WrongMethodError
 from reference_server.routes import Route, find
@@ -64,6 +65,8 @@ class Api:
     async def _answer(self, request: Request, headers: dict[str, str]) -> Response:
         """Return the response; `headers` gets what even an error's response has to carry."""
         resource, path = find(request.scope["raw_path"]) or (None, {})
+        if resource:
+            name_route(request.scope, resource.path)
         if resource and request.method == "OPTIONS":
             return Response(status_code=204, headers={"Allow": ", ".join(resource.methods)})
         caller = await self._authenticate(request)

@@ -23,7 +23,10 @@ from reference_server.counting import Counter
 from reference_server.encoding import problem_response
 from reference_server.health import Readiness, healthz
 from reference_server.limits import Limiter, counter_of
+from reference_server.logs import configure_logs
+from reference_server.measuring import Figures, MeasuredLedger
 from reference_server.middleware import Envelope, Gate, Traffic
+from reference_server.observing import Observed
 from reference_server.oidc.access import ProviderTokens
 from reference_server.oidc.provider import Provider
 from reference_server.oidc.routes import LogIns
@@ -60,9 +63,11 @@ def create_app(settings: Settings) -> Starlette:
     people = _people(settings, backend)
     counter = counter_of(settings)
     traffic = Traffic()
+    figures = Figures()
     app = Starlette(
-        routes=_routes(settings, backend, people, Limiter(settings, counter)),
+        routes=_routes(settings, backend, people, Limiter(settings, counter), figures),
         middleware=[
+            Middleware(Observed, figures),
             Middleware(Envelope),
             Middleware(CrossOrigin, settings.cors_origins),
             Middleware(Gate, traffic),
@@ -77,7 +82,9 @@ def create_app(settings: Settings) -> Starlette:
 
 def app_from_environment() -> Starlette:
     """Return the application of a worker process, set up by its environment."""
-    return create_app(Settings.of())
+    settings = Settings.of()
+    configure_logs(settings.log_format, requests=settings.log_requests)
+    return create_app(settings)
 
 
 def _acting_as(role: str, database_url: str) -> URL:
@@ -97,15 +104,20 @@ def _people(settings: Settings, backend: AsyncSqlBackend) -> ProviderTokens | No
 
 
 def _routes(
-    settings: Settings, backend: AsyncSqlBackend, people: ProviderTokens | None, limiter: Limiter
+    settings: Settings,
+    backend: AsyncSqlBackend,
+    people: ProviderTokens | None,
+    limiter: Limiter,
+    figures: Figures,
 ) -> list[BaseRoute]:
-    ledger: Ledger = backend
+    ledger: Ledger = MeasuredLedger(backend, figures)
     if settings.top_up_url:
-        ledger = ExplainingLedger(backend, settings.top_up_url)
+        ledger = ExplainingLedger(ledger, settings.top_up_url)
     api = Api(settings, ledger, Authenticator(backend, settings.key_cache_seconds, people), limiter)
     return [
         Route("/healthz", healthz),
         Route("/readyz", Readiness(backend).readyz),
+        Route("/metrics", figures.metrics),
         Route("/openapi.json", openapi_json),
         Route("/docs", docs),
         *LogIns(settings, backend, limiter, people).routes(),

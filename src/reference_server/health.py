@@ -1,16 +1,18 @@
 """Whether the server lives, and whether it can do its work."""
 
-from uuid import UUID
+from decimal import Decimal
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from credit_sdk.errors import CreditError, NotFoundError, UnavailableError
-from credit_sdk.operations import GetHold
+from credit_sdk.errors import CreditError, NotAMemberError, UnavailableError
+from credit_sdk.operations import Deduct
 from reference_server.access import Ledger
 from reference_server.encoding import problem_response
 
-_NO_HOLD = GetHold(hold_id=UUID(int=0))
+_REFUSED_CHARGE = Deduct(
+    org_id="readyz", user_id="readyz", credits=Decimal(1), service_type="readyz", request_id="readyz"
+)
 
 
 async def healthz(_: Request) -> Response:
@@ -25,10 +27,10 @@ class Readiness:
         self.ledger = ledger
 
     async def readyz(self, request: Request) -> Response:
-        """Ask the ledger for a hold that cannot exist."""
+        """Ask the ledger for a charge to nobody: whatever would stand in a charge's way stands in its way."""
         try:
-            await self.ledger.execute(_NO_HOLD)
-        except NotFoundError:
+            await self.ledger.execute(_REFUSED_CHARGE)
+        except NotAMemberError:
             return JSONResponse({"status": "ready"})
         except CreditError:
             pass

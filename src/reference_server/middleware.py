@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import traceback
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -25,6 +26,9 @@ _HEADERS: tuple[tuple[bytes, bytes], ...] = (
 
 logger = logging.getLogger(__name__)
 
+current_request: ContextVar[str | None] = ContextVar("current_request", default=None)
+"""The id of the request that is being answered, for the log."""
+
 
 class Envelope:
     """Gives every request an id and every answer its headers; the last resort for what nobody expected."""
@@ -39,6 +43,7 @@ class Envelope:
             return
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
+        current_request.set(request_id)
         answer = _Answer(send, request_id)
         try:
             await self.app(scope, receive, answer.send)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -24,6 +25,8 @@ from reference_server.announcing import announce, base_url
 from reference_server.app import create_app
 from reference_server.demo import load_demo
 from reference_server.embedded import EmbeddedPostgres
+from reference_server.logs import configure_logs
+from reference_server.measuring import FOLDER_VARIABLE
 from reference_server.middleware import Traffic
 from reference_server.migrate import MigrationError, migrate
 from reference_server.privileges import least_privileged, refuse_superuser
@@ -102,6 +105,7 @@ class DrainingServer(Server):
 
 
 def _run(settings: Settings, listener: socket.socket, workers: int) -> None:
+    configure_logs(settings.log_format, requests=settings.log_requests)
     if workers == 1:
         app = create_app(settings)
         DrainingServer(server_config(settings, app), app.state.traffic).run(sockets=[listener])
@@ -112,7 +116,9 @@ def _run(settings: Settings, listener: socket.socket, workers: int) -> None:
     config = server_config(
         settings, "reference_server.app:app_from_environment", factory=True, workers=workers
     )
-    Multiprocess(config, sockets=[listener]).run()
+    with TemporaryDirectory(prefix="credits-figures-") as folder:
+        os.environ.setdefault(FOLDER_VARIABLE, folder)
+        Multiprocess(config, sockets=[listener]).run()
 
 
 def server_config(settings: Settings, app: Any, **more: Any) -> Config:

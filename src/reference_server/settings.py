@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
@@ -59,6 +59,7 @@ def _template(url: str) -> str:
 
 
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_listed)]
+LogFormat = Literal["text", "json"]
 Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], BeforeValidator(_listed)]
 RedisUrl = Annotated[str, AfterValidator(_redis)]
 PerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -97,6 +98,10 @@ class Settings(IdentitySettings):
     """How long an API key is believed without asking again: a revoked key works at most that long."""
     sweep_seconds: Annotated[Seconds, Field(gt=0)] = 5
     """How often overdue holds are given back."""
+    log_format: LogFormat = "text"
+    """`json` writes one object for each line, with the ids of request and trace."""
+    log_requests: bool = False
+    """Whether every request is a line in the log."""
     drain_seconds: Annotated[Seconds, Field(ge=1)] = 30
     """How long a stopping server waits for what is in flight."""
 
