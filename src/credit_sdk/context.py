@@ -6,12 +6,12 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from credit_sdk.account import Account, require_account
-from credit_sdk.errors import ConfigurationError
+from credit_sdk.errors import ConfigurationError, CreditError
 
 if TYPE_CHECKING:
     from credit_sdk.charge import Terms
 
-_account: ContextVar[Account | None] = ContextVar("credit_sdk_account", default=None)
+_account: ContextVar[Account | CreditError | None] = ContextVar("credit_sdk_account", default=None)
 _charge: ContextVar["Terms | None"] = ContextVar("credit_sdk_charge", default=None)
 
 
@@ -29,8 +29,24 @@ def acting_as(account: Account) -> Iterator[Account]:
 
 
 def acting_account() -> Account | None:
-    """Return the account of the surrounding `acting_as`, if any."""
-    return _account.get()
+    """Return the account of the surrounding `acting_as`, if any; raise the error of `refusing`."""
+    payer = _account.get()
+    if isinstance(payer, CreditError):
+        raise payer
+    return payer
+
+
+@contextmanager
+def refusing(error: CreditError) -> Iterator[None]:
+    """Let billable functions in this block raise `error`, unless they name who pays.
+
+    For a request whose session is not valid: what is not billed works all the same.
+    """
+    token = _account.set(error)
+    try:
+        yield
+    finally:
+        _account.reset(token)
 
 
 def current_charge() -> "Terms":
