@@ -22,8 +22,8 @@ help: ## list what can be made
 setup: $(READY) ## make the environment in .venv
 	@:
 
-demo: $(READY) ## run LoopNet's operations against a database and a server of their own
-	@$(RUN)/python -m examples.loopnet.demo
+demo: $(READY) ## run every example against a database and a server of their own
+	@$(RUN)/python -m examples.demo
 
 test: $(READY) ## run every test; DATABASE_URL names another database than the embedded one
 	@$(RUN)/pytest $(PYTEST_FLAGS)

@@ -3,22 +3,19 @@
 python -m examples.loopnet.demo
 """
 
-import json
 import os
 import signal
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 
 from credit_sdk import CreditDeductionService
 from credit_sdk.amounts import format_credits
+from examples.serving import served
 
 CUSTOMER = "loopnet-test-1@example.com"
 ORGANISATION = "test-loopnet"
@@ -28,46 +25,30 @@ EXAMPLES = {
     "Bulk export": "bulk_export",
     "Cached intelligence": "cached_intelligence",
 }
-START_SECONDS = 120
 
 
 def main() -> None:
     """Show LoopNet's operations and what they did to the credits."""
     # Programs of their own print in between, also where the output goes into a file.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a text stream, unless replaced
-    print("Starting PostgreSQL and the reference server ...")
     with served() as ready:
-        print(f"The books: organisation {ORGANISATION}, 10,000 credits; {CUSTOMER} may spend 1,000.")
-        user = ready["credentials"]["user_ids"][CUSTOMER]
-        key = ready["credentials"]["service_api_key"]
-        ways = {"direct SQL": ready["database_url"], "HTTP": ready["base_url"]}
-        for way, address in ways.items():
-            print(f"\n== Through {way} ==")
-            environment = {"CREDIT_SDK_URL": address, "CREDIT_SDK_API_KEY": key, "LOOPNET_USER": user}
-            run_examples(environment)
-        print("\n== A web application, paid by the session of its user ==")
-        run_application(ready)
-        print("\n== The books ==")
-        show_usage(ready)
-        credits("verify", "--url", ready["database_url"])
-    print("\nStopped. Next: README.md, then examples/loopnet/company_enrichment.py.")
+        show(ready)
 
 
-@contextmanager
-def served() -> Iterator[dict[str, Any]]:
-    """Run `credits serve --demo` on an embedded PostgreSQL; yield its ready file."""
-    with tempfile.TemporaryDirectory() as folder:
-        ready = Path(folder, "ready.json")
-        command = [*CREDITS, "serve", "--demo", "--port", "0", "--ready-file", str(ready)]
-        environment = os.environ | {"CREDITS_DATA_DIR": str(Path(folder, "data"))}
-        environment.pop("DATABASE_URL", None)
-        server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-        try:
-            wait_for(ready, server)
-            yield json.loads(ready.read_text())
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait()
+def show(ready: dict[str, Any]) -> None:
+    """Run LoopNet's operations on a server that wrote this ready file."""
+    print(f"The books: organisation {ORGANISATION}, 10,000 credits; {CUSTOMER} may spend 1,000.")
+    user = ready["credentials"]["user_ids"][CUSTOMER]
+    key = ready["credentials"]["service_api_key"]
+    ways = {"direct SQL": ready["database_url"], "HTTP": ready["base_url"]}
+    for way, address in ways.items():
+        print(f"\n== Through {way} ==")
+        environment = {"CREDIT_SDK_URL": address, "CREDIT_SDK_API_KEY": key, "LOOPNET_USER": user}
+        run_examples(environment)
+    print("\n== A web application, paid by the session of its user ==")
+    run_application(ready)
+    print("\n== The books ==")
+    show_usage(ready)
 
 
 def run_examples(environment: dict[str, str]) -> None:
@@ -128,22 +109,6 @@ def balance(billing: CreditDeductionService, user_id: str) -> str:
     organization = billing.account(user_id).organization
     return format_credits(organization.remaining_credits) if organization else "nothing"
 
-
-def credits(*arguments: str) -> None:
-    """Run the command line."""
-    subprocess.run([*CREDITS, *arguments], check=True)
-
-
-def wait_for(ready: Path, server: "subprocess.Popen[bytes]") -> None:
-    """Wait until the server answers; the ready file appears then."""
-    deadline = time.monotonic() + START_SECONDS
-    while not ready.exists():
-        if server.poll() is not None or time.monotonic() > deadline:
-            sys.exit("The server did not start; its message is above.")
-        time.sleep(0.05)
-
-
-CREDITS = [str(Path(sys.executable).with_name("credits"))]
 
 if __name__ == "__main__":
     main()
