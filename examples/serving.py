@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ CREDITS = [str(Path(sys.executable).with_name("credits"))]
 
 
 @contextmanager
-def served(settings: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
+def served(settings: Mapping[str, str] | None = None) -> Generator[dict[str, Any]]:
     """Run `credits serve --demo`, set up by variables; yield its ready file."""
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder, "ready.json")

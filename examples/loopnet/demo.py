@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -78,7 +78,7 @@ def run_application(ready: dict[str, Any]) -> None:
 
 
 @contextmanager
-def application(books: str) -> Iterator[str]:
+def application(books: str) -> Generator[str]:
     """Run the example application in a process of its own; yield its address."""
     program = [sys.executable, "-m", "uvicorn", "examples.loopnet.app:app", "--port", "0", "--no-access-log"]
     # The application has no key of its own here: each user's session pays.
