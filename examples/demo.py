@@ -6,7 +6,7 @@ python -m examples.demo
 import sys
 
 import examples.loopnet.demo
-from examples.serving import credits, served
+from examples.serving import run_credits, served
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     with served() as ready:
         examples.loopnet.demo.show(ready)
         print()
-        credits("verify", "--url", ready["database_url"])
+        run_credits("verify", "--url", ready["database_url"])
     print("\nStopped. Next: README.md, then examples/loopnet/company_enrichment.py.")
 
 

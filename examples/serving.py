@@ -33,7 +33,7 @@ def served(settings: Mapping[str, str] | None = None) -> Generator[dict[str, Any
             server.wait()
 
 
-def credits(*arguments: str) -> None:
+def run_credits(*arguments: str) -> None:
     """Run the command line."""
     subprocess.run([*CREDITS, *arguments], check=True)
 

@@ -1,4 +1,4 @@
-"""What is published: a wheel and a source distribution, each extra of which works alone in an empty environment."""
+"""What is published: a wheel and a source distribution, whose extras work alone in empty environments."""
 
 import hashlib
 import os
@@ -165,7 +165,8 @@ from opentelemetry import trace
 from credit_sdk import MemoryLedger, Account, CreditDeductionService
 ledger = MemoryLedger()
 ledger.add_user(1, credits=5)
-with CreditDeductionService(ledger) as billing, billing.charge(Account(user_id="1"), 1, service_type="x") as charge:
+billing, user = CreditDeductionService(ledger), Account(user_id="1")
+with billing.charge(user, 1, service_type="x") as charge:
     pass
 print(charge.receipt.remaining)
 """,

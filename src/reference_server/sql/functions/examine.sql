@@ -8,7 +8,7 @@ SET search_path = pg_catalog, public, pg_temp
 AS $$
 BEGIN
   SELECT jsonb_build_object(
-    'now', clock_timestamp(),
+    'now', ledger.now(),
     'schema_version', (SELECT max(migration.version) FROM credit_sdk_migrations AS migration),
     'server_version', current_setting('server_version_num')::INTEGER,
     'is_standby', pg_is_in_recovery(),
