@@ -24,6 +24,7 @@ class Ledger:
     deduct: type[Operation[Receipt]]
     place: type[Operation[Hold]]
     look: type[Operation[Hold]]
+    extend: type[Operation[Hold]]
     capture: type[Operation[Receipt]]
     void: type[Operation[Hold]]
     refund: type[Operation[RefundReceipt]]
@@ -37,6 +38,7 @@ ORGANIZATIONS = Ledger(
     deduct=operations.Deduct,
     place=operations.PlaceHold,
     look=operations.GetHold,
+    extend=operations.ExtendHold,
     capture=operations.CaptureHold,
     void=operations.VoidHold,
     refund=operations.Refund,
@@ -49,6 +51,7 @@ USERS = Ledger(
     deduct=operations.Spend,
     place=operations.PlaceBalanceHold,
     look=operations.GetBalanceHold,
+    extend=operations.ExtendBalanceHold,
     capture=operations.CaptureBalanceHold,
     void=operations.VoidBalanceHold,
     refund=operations.RefundSpending,

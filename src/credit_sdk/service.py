@@ -155,6 +155,23 @@ class CreditDeductionService(Billing):
         found: models.Hold = self._act_on(hold, "look")
         return found
 
+    def extend(
+        self,
+        hold: models.Hold | UUID | str,
+        *,
+        credits: Amount | None = None,
+        ttl_seconds: int | None = None,
+        request_id: str | None = None,
+    ) -> models.Hold:
+        """Set more credits aside for an open hold, or let it last for `ttl_seconds` from now, or both.
+
+        Raises `HoldClosedError` or `HoldExpiredError` once the hold has ended, `NotFoundError`, and for the
+        credits what `deduct` raises.
+        """
+        fields = given({"credits": credits, "ttl_seconds": ttl_seconds, "request_id": request_id})
+        extended: models.Hold = self._act_on(hold, "extend", **fields)
+        return extended
+
     def capture(
         self,
         hold: models.Hold | UUID | str,

@@ -6,7 +6,7 @@ that nobody learns which organisations exist; what is only known by its id does 
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from credit_sdk import operations
 from credit_sdk.backends.sql import Actor
@@ -16,6 +16,7 @@ from reference_server.callers import CONSUME, MANAGE, READ, ApiKey, Caller, Sess
 
 MANAGERS = frozenset({"owner", "admin", "billing_admin"})
 OperationT = TypeVar("OperationT", bound=Operation[Any])
+OfHold: TypeAlias = operations.ExtendHold | operations.CaptureHold | operations.VoidHold | operations.GetHold
 
 
 class Ledger(Protocol):
@@ -86,10 +87,8 @@ async def spends_many(caller: Caller, operation: operations.DeductBatch, _: Ledg
     )
 
 
-async def uses_hold(
-    caller: Caller, operation: operations.CaptureHold | operations.VoidHold, ledger: Ledger
-) -> Operation[Any]:
-    """Capture or void with a key that may consume, or one's own hold."""
+async def uses_hold(caller: Caller, operation: OfHold, ledger: Ledger) -> Operation[Any]:
+    """Extend, capture or void with a key that may consume, or one's own hold."""
     if isinstance(caller, ApiKey):
         _require_scope(caller, CONSUME)
         return _within_key(caller, operation)
@@ -196,11 +195,7 @@ def _within_key(key: ApiKey, operation: OperationT) -> OperationT:
     return operation.model_copy(update={"org_id": key.org_id})
 
 
-async def _find_hold(
-    session: Session,
-    operation: operations.CaptureHold | operations.VoidHold | operations.GetHold,
-    ledger: Ledger,
-) -> tuple[str | None, str]:
+async def _find_hold(session: Session, operation: OfHold, ledger: Ledger) -> tuple[str | None, str]:
     """Return whose hold it is; a hold of someone else's organisation is not found."""
     if operation.org_id is not None:
         _require_member(session, operation.org_id)

@@ -19,6 +19,7 @@ EXAMPLES: Mapping[type[Operation[Any]], Mapping[str, Any]] = {
     operations.Deduct: _CHARGE | {"request_metadata": {"company_id": "c-1042"}},
     operations.DeductBatch: {"charges": [_CHARGE]},
     operations.PlaceHold: _CHARGE | {"ttl_seconds": 900},
+    operations.ExtendHold: {"credits": 25, "ttl_seconds": 900, "request_id": "enrich-c-1042-more"},
     operations.CaptureHold: {"credits": 37.5, "request_metadata": {"records": 15}},
     operations.VoidHold: {},
     operations.Refund: {
@@ -42,6 +43,7 @@ EXAMPLES: Mapping[type[Operation[Any]], Mapping[str, Any]] = {
     operations.CheckBalance: {"credits": 5},
     operations.Spend: {"amount": 5, "description": "Print job", "request_id": "print-c-1042"},
     operations.PlaceBalanceHold: {"user_id": "user-7", "credits": 5, "ttl_seconds": 900},
+    operations.ExtendBalanceHold: {"credits": 2.5, "request_id": "print-c-1042-more"},
     operations.CaptureBalanceHold: {"credits": 3.5},
     operations.VoidBalanceHold: {},
     operations.RefundSpending: {"transaction_id": 1042, "credits": 2.5, "reason": "The label was smeared."},

@@ -27,10 +27,12 @@ _TAKING = frozenset(
     {
         operations.Deduct,
         operations.PlaceHold,
+        operations.ExtendHold,
         operations.CaptureHold,
         operations.Allocate,
         operations.Spend,
         operations.PlaceBalanceHold,
+        operations.ExtendBalanceHold,
         operations.CaptureBalanceHold,
     }
 )

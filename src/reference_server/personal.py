@@ -5,7 +5,7 @@ program with `manage_credits`, adds and gives back. A key that was made for one 
 business with anybody's own credits.
 """
 
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from credit_sdk import operations
 from credit_sdk.errors import NotFoundError, PermissionDeniedError, ValidationFailedError
@@ -14,6 +14,12 @@ from reference_server.access import Ledger
 from reference_server.callers import CONSUME, MANAGE, READ, ApiKey, Caller, Session
 
 OperationT = TypeVar("OperationT", bound=Operation[Any])
+OfOwnHold: TypeAlias = (
+    operations.ExtendBalanceHold
+    | operations.CaptureBalanceHold
+    | operations.VoidBalanceHold
+    | operations.GetBalanceHold
+)
 
 
 async def reads_own(caller: Caller, operation: operations.GetBalance, ledger: Ledger) -> Operation[Any]:
@@ -48,10 +54,8 @@ async def spends_own(caller: Caller, operation: OperationT, ledger: Ledger) -> O
     return operation
 
 
-async def uses_own_hold(
-    caller: Caller, operation: operations.CaptureBalanceHold | operations.VoidBalanceHold, ledger: Ledger
-) -> Operation[Any]:
-    """Capture or void one's own hold, or anyone's with a key that may consume."""
+async def uses_own_hold(caller: Caller, operation: OfOwnHold, ledger: Ledger) -> Operation[Any]:
+    """Extend, capture or void one's own hold, or anyone's with a key that may consume."""
     if isinstance(caller, ApiKey):
         _require_scope(caller, CONSUME)
         return operation
@@ -116,11 +120,7 @@ async def _name_of(user_id: str, ledger: Ledger) -> str | None:
         return None
 
 
-async def _within_own(
-    session: Session,
-    operation: operations.CaptureBalanceHold | operations.VoidBalanceHold | operations.GetBalanceHold,
-    ledger: Ledger,
-) -> Operation[Any]:
+async def _within_own(session: Session, operation: OfOwnHold, ledger: Ledger) -> Operation[Any]:
     """Confine what is addressed by id to the user: holds of others are not found."""
     if session.is_system_admin:
         return operation

@@ -28,6 +28,9 @@ MEANT_TO_HAPPEN = {
     "CaptureBalanceHold": {
         "done", "done replayed", "insufficient_credits", "idempotency_conflict", "hold_closed", "hold_expired"
     },
+    "ExtendBalanceHold": {
+        "done", "done replayed", "insufficient_credits", "idempotency_conflict", "hold_closed", "hold_expired"
+    },
     "VoidBalanceHold": {"done", "done replayed", "hold_closed"},
     "RefundSpending": {"done", "done replayed", "conflict", "idempotency_conflict", "not_found"},
     "GrantCredits": {"done", "done replayed", "idempotency_conflict"},

@@ -42,6 +42,10 @@ MEANT_TO_HAPPEN = {
         "done", "done replayed", "insufficient_credits", "insufficient_credits cap", "idempotency_conflict",
         "hold_closed", "hold_expired",
     },
+    "ExtendHold": {
+        "done", "done replayed", "insufficient_credits", "insufficient_credits cap", "idempotency_conflict",
+        "hold_closed", "hold_expired",
+    },
     "VoidHold": {"done", "done replayed", "hold_closed"},
     "Refund": {"done", "done replayed", "conflict", "idempotency_conflict", "not_found"},
     "Allocate": {"done", "done replayed", "insufficient_credits", "idempotency_conflict"},

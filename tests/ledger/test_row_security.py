@@ -178,7 +178,7 @@ def test_every_function_that_reads_an_organisation_was_asked(books: Books) -> No
 
 def test_a_hold_is_not_found_in_another_organisation(own_books: Books, neighbourly: Connection) -> None:
     [hold] = own_books.execute("SELECT id FROM credit_holds WHERE org_id = 'theirs'")
-    for function in ("get_hold", "capture_hold", "void_hold"):
+    for function in ("get_hold", "extend_hold", "capture_hold", "void_hold"):
         elsewhere = Call(function, {"hold_id": hold["id"], "org_id": own_books.org_id})
         with pytest.raises(psycopg.Error, match="There is no hold"):
             elsewhere.on(neighbourly)

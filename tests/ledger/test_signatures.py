@@ -19,6 +19,7 @@ ADDED_BY_THE_BACKEND: dict[type[Operation[Any]], list[str]] = {DeductBatch: ["or
 NOT_AN_OPERATION = {"now", "act_as", "examine"}
 THE_LEDGER = {
     "add_credits", "allocate", "capture_hold", "check_credits", "deduct", "deduct_batch", "expire_holds",
+    "extend_balance_hold", "extend_hold",
     "get_hold", "get_pool", "get_usage", "get_user_billing", "get_user_credits", "list_allocations",
     "list_charges", "place_hold", "refund", "verify_ledger", "void_hold",
     "capture_balance_hold", "check_balance", "get_balance", "get_balance_hold", "get_statement",

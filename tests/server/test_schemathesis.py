@@ -56,7 +56,7 @@ MANAGING = {*MANAGERS, "key to manage", EVERYWHERE}
 THEMSELVES = {*PEOPLE, EVERYWHERE}
 MAY: dict[str, set[str]] = {
     **dict.fromkeys(("CheckCredits", "Deduct", "DeductBatch", "PlaceHold"), SPENDING),
-    **dict.fromkeys(("CaptureHold", "VoidHold"), SPENDING),
+    **dict.fromkeys(("ExtendHold", "CaptureHold", "VoidHold"), SPENDING),
     "Refund": {"system_admin", "key to consume", EVERYWHERE},
     **dict.fromkeys(
         ("GetHold", "GetPool", "ListAllocations", "GetUsage", "ListCharges", "ListCaps"), READING
@@ -69,7 +69,8 @@ MAY: dict[str, set[str]] = {
     "ListAudit": {"owner", "admin", "system_admin"},
     "GetProof": READING,
     **dict.fromkeys(("CheckBalance", "Spend", "PlaceBalanceHold"), THEMSELVES),
-    **dict.fromkeys(("GetBalanceHold", "CaptureBalanceHold", "VoidBalanceHold"), THEMSELVES),
+    **dict.fromkeys(("GetBalanceHold", "ExtendBalanceHold"), THEMSELVES),
+    **dict.fromkeys(("CaptureBalanceHold", "VoidBalanceHold"), THEMSELVES),
     **dict.fromkeys(("GetBalance", "GetStatement", "ListTransactions"), THEMSELVES),
     "GrantCredits": {"system_admin", EVERYWHERE},
     "RefundSpending": {"system_admin", EVERYWHERE},
@@ -96,6 +97,7 @@ AMOUNTS = (
     "Deduct",
     "DeductBatch",
     "PlaceHold",
+    "ExtendHold",
     "CaptureHold",
     "Refund",
     "AddCredits",
@@ -104,13 +106,15 @@ AMOUNTS = (
     "CheckBalance",
     "Spend",
     "PlaceBalanceHold",
+    "ExtendBalanceHold",
     "CaptureBalanceHold",
     "RefundSpending",
     "GrantCredits",
 )
 OF_USERS = ("Spend", "PlaceBalanceHold", "CaptureBalanceHold", "RefundSpending", "GrantCredits")
-SPENDS = ("Deduct", "PlaceHold", "CaptureHold", "Allocate", *OF_USERS[:3])
-NAMED_TWICE = ("Deduct", "PlaceHold", "Refund", "AddCredits", "Allocate", *OF_USERS)
+EXTENDS = ("ExtendHold", "ExtendBalanceHold")
+SPENDS = ("Deduct", "PlaceHold", "CaptureHold", "Allocate", *EXTENDS, *OF_USERS[:3])
+NAMED_TWICE = ("Deduct", "PlaceHold", "Refund", "AddCredits", "Allocate", *EXTENDS, *OF_USERS)
 TEXTS = ("Deduct", "DeductBatch", "PlaceHold", "CaptureHold", "Refund", "Allocate", *OF_USERS)
 PAGES = (
     "ListAllocations",
@@ -125,7 +129,7 @@ EXCUSES = (
     # The credits that there are; no schema knows them.
     excuses(402, "", *SPENDS),
     # A hold that was captured, given back or has expired is closed.
-    excuses(410, "", "CaptureHold", "VoidHold", "CaptureBalanceHold", "VoidBalanceHold"),
+    excuses(410, "", "CaptureHold", "VoidHold", "CaptureBalanceHold", "VoidBalanceHold", *EXTENDS),
     # `multipleOf` and binary floats do not agree on what has three decimals, or two.
     excuses(400, "must have at most 3 decimals", *AMOUNTS),
     excuses(422, "must have at most 3 decimals", "AddCredits", "CreateSubscription", "UpdateSubscription"),
@@ -412,7 +416,7 @@ def test_the_served_document_is_the_one_that_is_attacked(server: Running) -> Non
     assert MAY.keys() == OPERATIONS.keys()
 
 
-HOLDS = SCHEMA.include(operation_id=["PlaceHold", "GetHold", "CaptureHold", "VoidHold"])
+HOLDS = SCHEMA.include(operation_id=["PlaceHold", "GetHold", "ExtendHold", "CaptureHold", "VoidHold"])
 SUBSCRIPTIONS = SCHEMA.include(operation_id_regex="^(Create|Get|Update|Upgrade|Cancel)Subscription$")
 
 

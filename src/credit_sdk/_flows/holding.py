@@ -18,11 +18,11 @@ from credit_sdk.operations import parse
 # The users' ledger knows no such hold, is not there, or is none of the caller's business.
 _NOT_THERE = (NotFoundError, PermissionDeniedError, ConfigurationError, UnexpectedResponseError)
 
-Action = Literal["look", "capture", "void"]
+Action = Literal["look", "extend", "capture", "void"]
 
 
 def acting_on(hold: Hold | UUID | str, action: Action, fields: dict[str, Any], retries: Retries) -> Flow[Any]:
-    """Look at a hold, capture or void it. A bare id is looked for among organisations' holds first."""
+    """Look at a hold, extend, capture or void it. A bare id is looked for among organisations first."""
     if isinstance(hold, Hold):
         kind = getattr(ledger_of(hold.org_id), action)
         return (yield from retrying(parse(kind, hold_fields(hold) | fields), retries))

@@ -100,7 +100,10 @@ class Allocation:
 
 @dataclass(slots=True)
 class Hold:
-    """Credits set aside."""
+    """Credits set aside: those of its content at first, and what was added since.
+
+    `counted_at` is when it was last given more: it counts against caps from then on.
+    """
 
     org_id: str
     content: Content
@@ -111,12 +114,14 @@ class Hold:
     status: HoldStatus = "held"
     captured: int = 0
     api_key_id: str | None = None
+    added: int = 0
+    counted_at: datetime | None = None
     id: UUID = field(default_factory=uuid4)
 
     @property
     def credits(self) -> int:
         """What is set aside."""
-        return self.content[1]
+        return self.content[1] + self.added
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,22 +276,24 @@ class Books:
         ceiling = allocation.allocated + self.overage(allocation.org_id)
         return ceiling - allocation.used - allocation.held
 
-    def overdue(self, allocation: Allocation) -> list[Hold]:
+    def overdue(self, allocation: Allocation, *, beside: Hold | None = None) -> list[Hold]:
         """Return the allocation's holds whose time is over, but which were not given back yet."""
         return [
             hold
             for hold in self.live_holds.values()
             if (hold.org_id, hold.content[0]) == (allocation.org_id, allocation.user_id)
             and hold.expires_at <= self.moment
+            and hold is not beside
         ]
 
-    def available(self, allocation: Allocation) -> int:
+    def available(self, allocation: Allocation, *, beside: Hold | None = None) -> int:
         """Return what a charge could take now: overdue holds stand in nobody's way."""
-        return self.free(allocation) + sum(hold.credits for hold in self.overdue(allocation))
+        overdue = self.overdue(allocation, beside=beside)
+        return self.free(allocation) + sum(hold.credits for hold in overdue)
 
-    def require_available(self, allocation: Allocation, credits: int) -> None:
-        """Refuse what the balance would not cover after overdue holds were given back."""
-        available = self.available(allocation)
+    def require_available(self, allocation: Allocation, credits: int, *, beside: Hold | None = None) -> None:
+        """Refuse what the balance would not cover after overdue holds beside this one were given back."""
+        available = self.available(allocation, beside=beside)
         if available < credits:
             limit: Limit = "overage" if self.overage(allocation.org_id) else "allocation"
             raise insufficient(allocation, limit, credits, available)

@@ -1,8 +1,9 @@
 """Caps: how much may be spent in an hour, a day, a month, or in one call.
 
 Nothing is counted beside the books: what is used of a cap is summed from charges and open holds. A hold
-counts when it is placed and what is captured of it in time counts there, what is captured beyond it or after
-its time when it is captured. Refunds give nothing back: a cap bounds how fast is spent.
+counts when it is placed, or was last given more, and what is captured of it in time counts there, what is
+captured beyond it or after its time when it is captured. Refunds give nothing back: a cap bounds how fast is
+spent.
 """
 
 from collections.abc import Collection, Iterator
@@ -120,7 +121,7 @@ class Caps(Books):
     def _spent(self, org_id: str, given_back: Collection[Hold]) -> Iterator[Spending]:
         for hold in self.live_holds.values():
             if hold.org_id == org_id and hold not in given_back:
-                yield Spending(spender_of(hold), hold.credits, hold.created_at)
+                yield Spending(spender_of(hold), hold.credits, hold.counted_at or hold.created_at)
         for entry in self.entries.values():
             if entry.org_id != org_id or entry.refund_of is not None:
                 continue
@@ -129,7 +130,7 @@ class Caps(Books):
             in_time = 0
             if captured is not None and entry.created_at < captured.expires_at:
                 in_time = min(entry.credits, captured.credits)
-                yield Spending(spender, in_time, captured.created_at)
+                yield Spending(spender, in_time, captured.counted_at or captured.created_at)
             yield Spending(spender, entry.credits - in_time, entry.created_at)
 
     def _list(self, org_id: str) -> models.CapList:

@@ -169,12 +169,12 @@ class Holds(Charges):
         return self.allocations[hold.org_id, hold.content[0]]
 
     def _hold(self, hold: Hold, *, replayed: bool = False) -> models.Hold:
-        user_id, credits, service_type, service_name = hold.content
+        user_id, _, service_type, service_name = hold.content
         document = {
             "hold_id": hold.id,
             "org_id": hold.org_id,
             "user_id": user_id,
-            "credits": credits,
+            "credits": hold.credits,
             "captured_credits": hold.captured,
             "status": hold.status,
             "service_type": service_type,

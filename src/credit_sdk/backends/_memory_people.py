@@ -48,7 +48,7 @@ class Person:
 
 @dataclass(slots=True, eq=False)
 class BalanceHold:
-    """Credits of a user set aside."""
+    """Credits of a user set aside: those of its content at first, and what was added since."""
 
     person: Person
     content: Content
@@ -59,12 +59,13 @@ class BalanceHold:
     expires_at: datetime
     status: HoldStatus = "held"
     captured: int = 0
+    added: int = 0
     id: UUID = field(default_factory=uuid4)
 
     @property
     def credits(self) -> int:
         """What is set aside."""
-        return self.content[0]
+        return self.content[0] + self.added
 
 
 @dataclass(frozen=True, slots=True)

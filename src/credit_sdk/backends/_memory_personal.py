@@ -6,14 +6,13 @@ from itertools import accumulate
 from uuid import UUID
 
 from credit_sdk import models
-from credit_sdk.backends._memory_balance_holds import BalanceHolds
-from credit_sdk.backends._memory_holds import Holds
+from credit_sdk.backends._memory_longer_holds import LongerHolds
 from credit_sdk.backends._memory_people import BalanceHold, Person, Transaction
 from credit_sdk.backends._memory_verification import Figure, Verification
 from credit_sdk.operations import ExpireHolds, VerifyLedger
 
 
-class PersonalLedger(BalanceHolds, Holds, Verification):
+class PersonalLedger(LongerHolds, Verification):
     """Users' own credits in memory."""
 
     def expire_holds(self, operation: ExpireHolds) -> models.ExpiredHolds:

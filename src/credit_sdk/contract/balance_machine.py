@@ -19,6 +19,7 @@ from credit_sdk.backends.memory import MemoryLedger, utc_now
 from credit_sdk.contract.harness import Harness, unique
 from credit_sdk.contract.machine import (
     ENDS,
+    EXTENSION_IDS,
     GRANT_IDS,
     IDS,
     REFUND_IDS,
@@ -34,6 +35,7 @@ from credit_sdk.operations import (
     CaptureBalanceHold,
     CheckBalance,
     ExpireHolds,
+    ExtendBalanceHold,
     GetBalance,
     GetBalanceHold,
     GetStatement,
@@ -127,6 +129,23 @@ class BalanceMachine(RuleBasedStateMachine):
             self.same(Spend(**earlier.model_dump(exclude={"ttl_seconds"})))
         elif isinstance(earlier, Spend):
             self.same(PlaceBalanceHold(**earlier.model_dump()))
+
+    @precondition(lambda self: self.holds)
+    @rule(
+        data=st.data(),
+        credits=st.none() | amounts,
+        ttl=st.sampled_from(TTLS),
+        request_id=st.sampled_from(EXTENSION_IDS),
+        times=st.integers(1, 2),
+    )
+    def extend(
+        self, data: st.DataObject, credits: Decimal | None, ttl: int, request_id: str, times: int
+    ) -> None:
+        """Give a hold more time, and mostly more credits, under an id that was used before perhaps."""
+        hold_id = data.draw(st.sampled_from(self.holds[-2:]) | st.sampled_from(self.holds))
+        more = ExtendBalanceHold(hold_id=hold_id, credits=credits, ttl_seconds=ttl, request_id=request_id)
+        for _ in range(times):
+            self.same(more)
 
     @precondition(lambda self: self.holds)
     @rule(data=st.data(), end=st.sampled_from(ENDS))

@@ -54,7 +54,12 @@ class SumsOfUsers:
             match operation:
                 case ops.ExpireHolds():
                     return self._expire(operation.limit)
-                case ops.CaptureBalanceHold() | ops.VoidBalanceHold() | ops.GetBalanceHold():
+                case (
+                    ops.ExtendBalanceHold()
+                    | ops.CaptureBalanceHold()
+                    | ops.VoidBalanceHold()
+                    | ops.GetBalanceHold()
+                ):
                     return self._on_hold(operation)
                 case ops.RefundSpending():
                     return self._refund(operation)
@@ -89,10 +94,14 @@ class SumsOfUsers:
         return answer
 
     def _on_hold(
-        self, operation: ops.CaptureBalanceHold | ops.VoidBalanceHold | ops.GetBalanceHold
+        self,
+        operation: ops.ExtendBalanceHold | ops.CaptureBalanceHold | ops.VoidBalanceHold | ops.GetBalanceHold,
     ) -> dict[str, Any]:
         user_id, books = self._of(operation.hold_id)
         match operation:
+            case ops.ExtendBalanceHold():
+                fields = operation.model_dump(exclude={"user_id"})
+                answer = books.extend_hold(ops.ExtendHold(**fields))
             case ops.CaptureBalanceHold(hold_id=hold_id, credits=credits):
                 answer = books.capture_hold(ops.CaptureHold(hold_id=hold_id, credits=credits))
             case ops.VoidBalanceHold(hold_id=hold_id):
@@ -112,7 +121,7 @@ class SumsOfUsers:
     def _expire(self, limit: int) -> dict[str, Any]:
         [time] = {books.time for books in self.books.values()}
         overdue = [row for row in self.placed if row.state == "held" and row.until <= time]
-        overdue.sort(key=lambda row: row.until)
+        overdue.sort(key=lambda row: (row.until, row.order))
         for row in overdue[:limit]:
             row.state = "expired"
         return {"expired": len(overdue[:limit])}

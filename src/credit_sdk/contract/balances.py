@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar, cast
+from uuid import uuid4
 
 import pytest
 
@@ -16,6 +17,7 @@ from credit_sdk.amounts import Amount, parse_credits
 from credit_sdk.contract.billing import TestBillable, TestChargeBlock, TestMethods
 from credit_sdk.contract.capturing import TestCapture, TestExpiry
 from credit_sdk.contract.deducting import TestCheck, TestDeduct, TestRequestIds
+from credit_sdk.contract.extending import TestExtendHold, TestExtensionsOnce
 from credit_sdk.contract.harness import (
     SERVICE,
     Harness,
@@ -41,6 +43,7 @@ from credit_sdk.models import UserBalance
 from credit_sdk.operations import (
     CaptureBalanceHold,
     CheckBalance,
+    ExtendBalanceHold,
     GetBalance,
     GetBalanceHold,
     GrantCredits,
@@ -262,6 +265,23 @@ class TestPlaceBalanceHold(OnBalances, TestPlaceHold):
         ledger.deactivate(payer)
         with refused(NoAllocationError, limit="inactive"):
             ledger.execute(payer.hold(1))
+
+
+class TestExtendBalanceHold(OnBalances, TestExtendHold):
+    """Giving an open hold on a balance more."""
+
+    def test_what_is_elsewhere_is_not_found(self, ledger: Harness) -> None:
+        payer, other = ledger.prepare(), ledger.prepare()
+        hold = ledger.execute(payer.hold(50))
+        more = make(ExtendBalanceHold, hold_id=hold.hold_id, user_id=other.user_id, credits=1)
+        for wrong in more, make(ExtendBalanceHold, hold_id=uuid4(), credits=1):
+            with refused(NotFoundError):
+                ledger.execute(wrong)
+        assert ledger.execute(changed(more, {"user_id": payer.user_id})).credits == 51
+
+
+class TestBalanceExtensionsOnce(OnBalances, TestExtensionsOnce):
+    """A request id gives more once."""
 
 
 class TestVoidOfBalanceHolds(OnBalances, TestVoid):

@@ -209,6 +209,11 @@ def capture(hold: Hold, credits: Amount | None = None, **fields: Any) -> Operati
     return parse(ledger_of(hold.org_id).capture, {"hold_id": hold.hold_id, "credits": credits, **fields})
 
 
+def extend(hold: Hold, **more: Any) -> Operation[Hold]:
+    """Return the operation that gives a hold more credits or more time."""
+    return parse(ledger_of(hold.org_id).extend, {"hold_id": hold.hold_id, **more})
+
+
 def void(hold: Hold) -> Operation[Hold]:
     """Return the voiding of a hold."""
     return parse(ledger_of(hold.org_id).void, {"hold_id": hold.hold_id})

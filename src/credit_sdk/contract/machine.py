@@ -29,6 +29,7 @@ from credit_sdk.operations import (
     Deduct,
     DeductBatch,
     ExpireHolds,
+    ExtendHold,
     GetHold,
     GetPool,
     ListAllocations,
@@ -72,6 +73,7 @@ spending = st.fixed_dictionaries(
 STEP_SECONDS = 600
 DAY_SECONDS = 86_400
 TTLS = (300, 900, 3_900)
+EXTENSION_IDS = ("more-0", "more-1", "more-2")
 
 
 class Model(Protocol):
@@ -218,6 +220,23 @@ class LedgerMachine(RuleBasedStateMachine):
     def settle(self, data: st.DataObject, end: Any) -> None:
         """Capture or void a hold, mostly one of the latest."""
         self.end_hold(data.draw(st.sampled_from(self.holds[-2:]) | st.sampled_from(self.holds)), end)
+
+    @precondition(lambda self: self.holds)
+    @rule(
+        data=st.data(),
+        credits=st.none() | amounts,
+        ttl=st.sampled_from(TTLS),
+        request_id=st.sampled_from(EXTENSION_IDS),
+        times=st.integers(1, 2),
+    )
+    def extend(
+        self, data: st.DataObject, credits: Decimal | None, ttl: int, request_id: str, times: int
+    ) -> None:
+        """Give a hold more time, and mostly more credits, under an id that was used before perhaps."""
+        hold_id = data.draw(st.sampled_from(self.holds[-2:]) | st.sampled_from(self.holds))
+        more = ExtendHold(hold_id=hold_id, credits=credits, ttl_seconds=ttl, request_id=request_id)
+        for _ in range(times):
+            self.same(more)
 
     def end_hold(self, hold_id: UUID, end: Any) -> None:
         if end == "void":

@@ -6,6 +6,7 @@ from credit_sdk.contract.capping import TestCaps, TestSetCap
 from credit_sdk.contract.capping_holds import TestCapsAndHolds
 from credit_sdk.contract.capturing import TestCapture, TestExpiry
 from credit_sdk.contract.deducting import TestCheck, TestDeduct, TestOverage, TestRequestIds, TestWhoMaySpend
+from credit_sdk.contract.extending import TestCapsAndExtensions, TestExtendHold, TestExtensionsOnce
 from credit_sdk.contract.holding import TestPlaceHold, TestVoid, TestWhichHold
 from credit_sdk.contract.pooling import TestAddCredits, TestAllocate, TestListAllocations, TestPool
 from credit_sdk.contract.reading import (
@@ -24,12 +25,15 @@ __all__ = [
     "TestBatch",
     "TestBillable",
     "TestCaps",
+    "TestCapsAndExtensions",
     "TestCapsAndHolds",
     "TestCapture",
     "TestChargeBlock",
     "TestCheck",
     "TestDeduct",
     "TestExpiry",
+    "TestExtendHold",
+    "TestExtensionsOnce",
     "TestListAllocations",
     "TestListCharges",
     "TestMethods",

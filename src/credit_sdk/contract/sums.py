@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -35,6 +36,7 @@ from credit_sdk.operations import (
     Deduct,
     DeductBatch,
     ExpireHolds,
+    ExtendHold,
     GetHold,
     GetPool,
     ListAllocations,
@@ -48,6 +50,9 @@ from credit_sdk.operations import (
 
 MEMBERS = ("ada", "bob", "eve")
 POOL, SHARE = 400, 100
+
+
+_order = count()
 
 
 @dataclass(eq=False)
@@ -68,8 +73,11 @@ class Row:
     refund_of: "Row | None" = None
     id: UUID = field(default_factory=uuid4)
 
+    added: Decimal = Decimal(0)
+    order: int = field(default_factory=lambda: next(_order))
+
     def content(self) -> tuple[Any, ...]:
-        return self.user, self.credits, self.service, self.name
+        return self.user, self.credits - self.added, self.service, self.name
 
 
 class Sums:
@@ -83,6 +91,7 @@ class Sums:
         self.inactive: set[str] = set()
         self.charges: list[Row] = []
         self.holds: list[Row] = []
+        self.extensions: dict[str, tuple[Any, ...]] = {}
         self.grants: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
 
     def begin(self, _: datetime) -> None:
@@ -127,10 +136,10 @@ class Sums:
         if is_held or self.caps.limits or ask.credits > self.room(ask.user_id, without=[]):
             self.expire(overdue)
 
-    def require_room(self, user: str, credits: Decimal) -> None:
+    def require_room(self, user: str, credits: Decimal, *, beside: Row | None = None) -> None:
         if user in self.inactive:
             raise NoAllocationError(limit="inactive")
-        room = self.room(user, without=self.overdue(user))
+        room = self.room(user, without=[row for row in self.overdue(user) if row is not beside])
         if credits > room:
             limit: Any = "overage" if self.overage else "allocation"
             raise InsufficientCreditsError(limit=limit, required=credits, available=max(room, Decimal(0)))
@@ -273,6 +282,34 @@ class Sums:
         if credits > room:
             raise InsufficientCreditsError(limit="hold", required=credits, available=max(room, hold.credits))
 
+    def extend_hold(self, ask: ExtendHold) -> dict[str, Any]:
+        hold, wanted = self.find(ask.hold_id), (ask.hold_id, ask.credits, ask.ttl_seconds)
+        if self.extensions.get(ask.request_id, wanted) != wanted:
+            raise IdempotencyConflictError
+        if ask.request_id in self.extensions:
+            return _hold(hold, replayed=True)
+        if hold.state != "held":
+            raise HoldExpiredError if hold.state == "expired" else HoldClosedError
+        if ask.credits is not None:
+            self.enlarge_hold(hold, ask.credits)
+        if ask.ttl_seconds is not None and self.time + ask.ttl_seconds >= hold.until:
+            hold.until = self.time + ask.ttl_seconds
+            hold.order = next(_order)
+        self.extensions[ask.request_id] = wanted
+        return _hold(hold)
+
+    def enlarge_hold(self, hold: Row, credits: Decimal) -> None:
+        others = [row for row in self.overdue(hold.user) if row is not hold]
+        self.require_room(hold.user, credits, beside=hold)
+        self.caps.require(hold.user, hold.key, hold.credits + credits, [hold, *others])
+        if self.caps.limits or credits > self.room(hold.user, without=[]):
+            self.expire(others)
+        self.caps.give_back(hold)
+        hold.credits += credits
+        hold.added += credits
+        hold.placed = self.time
+        self.caps.count(hold.user, hold.key, hold.credits)
+
     def void_hold(self, ask: VoidHold) -> dict[str, Any]:
         hold = self.find(ask.hold_id)
         if hold.state == "captured":
@@ -286,9 +323,9 @@ class Sums:
         return _hold(self.find(ask.hold_id))
 
     def expire_holds(self, ask: ExpireHolds) -> dict[str, Any]:
-        # Of holds that end together, the one that was placed first ends first.
+        # Of holds that end together, the one that was placed or given time first ends first.
         overdue = [row for row in self.holds if row.state == "held" and row.until <= self.time]
-        overdue.sort(key=lambda row: row.until)
+        overdue.sort(key=lambda row: (row.until, row.order))
         self.expire(overdue[: ask.limit])
         return {"expired": len(overdue[: ask.limit])}
 

@@ -1,11 +1,13 @@
 """All tests of users' own credits, for `from credit_sdk.contract.users import *`."""
 
 from credit_sdk.contract.balances import (
+    TestBalanceExtensionsOnce,
     TestBillableOnBalances,
     TestCaptureOfBalanceHolds,
     TestChargeBlockOnBalances,
     TestCheckOfBalances,
     TestExpiryOfBalanceHolds,
+    TestExtendBalanceHold,
     TestFallback,
     TestMethodsOnBalances,
     TestPlaceBalanceHold,
@@ -19,11 +21,13 @@ from credit_sdk.contract.crediting import TestBalance, TestGrant, TestSdk, TestT
 
 __all__ = [
     "TestBalance",
+    "TestBalanceExtensionsOnce",
     "TestBillableOnBalances",
     "TestCaptureOfBalanceHolds",
     "TestChargeBlockOnBalances",
     "TestCheckOfBalances",
     "TestExpiryOfBalanceHolds",
+    "TestExtendBalanceHold",
     "TestFallback",
     "TestGrant",
     "TestMethodsOnBalances",

@@ -16,6 +16,7 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
 )
+from pydantic.config import JsonDict
 
 from credit_sdk.errors import FieldError, ValidationFailedError
 from credit_sdk.redaction import redact, redact_text
@@ -26,6 +27,13 @@ LONGEST_HOLD_SECONDS = 86_400
 DEFAULT_HOLD_SECONDS = 900
 LARGEST_BATCH = 1_000
 LARGEST_PAGE = 500
+SOMETHING_MORE: JsonDict = {
+    "anyOf": [
+        {"required": ["credits"], "properties": {"credits": {"type": ["number", "string"]}}},
+        {"required": ["ttl_seconds"], "properties": {"ttl_seconds": {"type": "integer"}}},
+    ]
+}
+"""What an extension of a hold has to say, as a JSON Schema."""
 QUESTION_WORDS = ("Check", "Get", "List", "Verify")
 
 ResultT_co = TypeVar("ResultT_co", bound=BaseModel, covariant=True)
@@ -131,6 +139,7 @@ ServiceName = Annotated[
 ]
 Notes = Annotated[str, Field(max_length=2_000), AfterValidator(_storable_text), AfterValidator(redact_text)]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_metadata)]
+HoldSeconds = Annotated[int, Field(ge=1, le=LONGEST_HOLD_SECONDS), Whole]
 Cursor = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[A-Za-z0-9_-]+$")]
 
 

@@ -11,8 +11,9 @@ from credit_sdk.identifiers import new_request_id
 from credit_sdk.operations._base import (
     DEFAULT_HOLD_SECONDS,
     LARGEST_BATCH,
-    LONGEST_HOLD_SECONDS,
+    SOMETHING_MORE,
     ApiKeyId,
+    HoldSeconds,
     Metadata,
     Notes,
     Operation,
@@ -21,7 +22,6 @@ from credit_sdk.operations._base import (
     ServiceName,
     ServiceType,
     UserId,
-    Whole,
 )
 
 
@@ -69,8 +69,32 @@ class PlaceHold(Operation[models.Hold]):
     service_name: ServiceName | None = None
     request_id: RequestId = Field(default_factory=new_request_id)
     request_metadata: Metadata = Field(default_factory=dict)
-    ttl_seconds: Annotated[int, Field(ge=1, le=LONGEST_HOLD_SECONDS), Whole] = DEFAULT_HOLD_SECONDS
+    ttl_seconds: HoldSeconds = DEFAULT_HOLD_SECONDS
     api_key_id: ApiKeyId | None = None
+
+
+class ExtendHold(Operation[models.Hold]):
+    """Set more credits aside for an open hold, give it more time, or both; once for each request id.
+
+    The credits are decided like those of a new hold. The time runs from now, and is never shortened. Given
+    more credits, the whole hold counts against caps from now on. Raises `HoldClosedError` or
+    `HoldExpiredError` once the hold has ended.
+    """
+
+    model_config = ConfigDict(json_schema_extra=SOMETHING_MORE)
+    idempotency = "request_id"
+
+    hold_id: UUID
+    org_id: OrgId | None = None
+    credits: Credits | None = None
+    ttl_seconds: HoldSeconds | None = None
+    request_id: RequestId = Field(default_factory=new_request_id)
+
+    @model_validator(mode="after")
+    def _gives_something(self) -> "ExtendHold":
+        if self.credits is None and self.ttl_seconds is None:
+            raise ValueError("give credits, ttl_seconds or both")
+        return self
 
 
 class CaptureHold(Operation[models.Receipt]):

@@ -16,9 +16,10 @@ from credit_sdk.identifiers import new_request_id
 from credit_sdk.operations._base import (
     DEFAULT_HOLD_SECONDS,
     LARGEST_PAGE,
-    LONGEST_HOLD_SECONDS,
+    SOMETHING_MORE,
     AnyUserId,
     Cursor,
+    HoldSeconds,
     Metadata,
     Moment,
     Notes,
@@ -70,7 +71,29 @@ class PlaceBalanceHold(Operation[models.Hold]):
     request_metadata: Metadata = Field(default_factory=dict)
     service_type: ServiceType = UNNAMED_SERVICE
     service_name: ServiceName | None = None
-    ttl_seconds: Annotated[int, Field(ge=1, le=LONGEST_HOLD_SECONDS), Whole] = DEFAULT_HOLD_SECONDS
+    ttl_seconds: HoldSeconds = DEFAULT_HOLD_SECONDS
+
+
+class ExtendBalanceHold(Operation[models.Hold]):
+    """Set more credits aside for an open hold, give it more time, or both; once for each request id.
+
+    As `ExtendHold` does.
+    """
+
+    model_config = ConfigDict(json_schema_extra=SOMETHING_MORE)
+    idempotency = "request_id"
+
+    hold_id: UUID
+    user_id: AnyUserId | None = None
+    credits: Credits | None = None
+    ttl_seconds: HoldSeconds | None = None
+    request_id: RequestId = Field(default_factory=new_request_id)
+
+    @model_validator(mode="after")
+    def _gives_something(self) -> "ExtendBalanceHold":
+        if self.credits is None and self.ttl_seconds is None:
+            raise ValueError("give credits, ttl_seconds or both")
+        return self
 
 
 class CaptureBalanceHold(Operation[models.Spending]):

@@ -38,7 +38,9 @@ BEGIN
     SET status = 'expired', updated_at = _now
     FROM overdue
     WHERE hold.org_id = overdue.org_id AND hold.id = overdue.id
-    RETURNING overdue.org_id, overdue.allocation_id, hold.credits, hold.user_id, hold.api_key_id, hold.created_at
+    RETURNING
+      overdue.org_id, overdue.allocation_id, hold.credits, hold.user_id, hold.api_key_id,
+      coalesce(hold.counted_at, hold.created_at) AS counted_at
   ), given_back AS (
     UPDATE user_credit_allocations AS allocation
     SET held_credits = allocation.held_credits - total.credits, updated_at = _now
@@ -59,7 +61,7 @@ BEGIN
           AND (freed.scope, freed.subject) IN (
             ('organization', ''), ('member', expired.user_id), ('api_key', expired.api_key_id)
           )
-          AND freed.window_start = ledger.cap_window(freed.period, expired.created_at)
+          AND freed.window_start = ledger.cap_window(freed.period, expired.counted_at)
       GROUP BY freed.org_id, freed.scope, freed.subject, freed.period
     ) AS total
     WHERE cap.org_id = total.org_id

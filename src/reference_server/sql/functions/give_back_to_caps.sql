@@ -1,5 +1,5 @@
--- Take back what a hold counted against caps, wherever the window in which it was placed is still the one
--- that is counted: what was held in a window that is over frees nothing in the next.
+-- Take back what a hold counted against caps, wherever the window in which it was placed, or was last given
+-- more, is still the one that is counted: what was held in a window that is over frees nothing in the next.
 -- The caller holds the locks of the caps.
 CREATE OR REPLACE FUNCTION ledger.give_back_to_caps(hold public.credit_holds, credits BIGINT) RETURNS VOID
 LANGUAGE plpgsql
@@ -17,7 +17,9 @@ BEGIN
       ('member', give_back_to_caps.hold.user_id),
       ('api_key', give_back_to_caps.hold.api_key_id)
     )
-    AND cap.window_start = ledger.cap_window(cap.period, give_back_to_caps.hold.created_at);
+    AND cap.window_start = ledger.cap_window(
+      cap.period, coalesce(give_back_to_caps.hold.counted_at, give_back_to_caps.hold.created_at)
+    );
 END;
 $$;
 

@@ -72,3 +72,23 @@ CREATE OR REPLACE TRIGGER keep_history_of_table
 BEFORE TRUNCATE ON ledger_chain
 FOR EACH STATEMENT
 EXECUTE FUNCTION ledger.keep_history();
+
+CREATE OR REPLACE TRIGGER keep_history_of_rows
+BEFORE UPDATE OR DELETE ON credit_hold_extensions
+FOR EACH ROW
+EXECUTE FUNCTION ledger.keep_history();
+
+CREATE OR REPLACE TRIGGER keep_history_of_table
+BEFORE TRUNCATE ON credit_hold_extensions
+FOR EACH STATEMENT
+EXECUTE FUNCTION ledger.keep_history();
+
+CREATE OR REPLACE TRIGGER keep_history_of_rows
+BEFORE UPDATE OR DELETE ON user_credit_hold_extensions
+FOR EACH ROW
+EXECUTE FUNCTION ledger.keep_history();
+
+CREATE OR REPLACE TRIGGER keep_history_of_table
+BEFORE TRUNCATE ON user_credit_hold_extensions
+FOR EACH STATEMENT
+EXECUTE FUNCTION ledger.keep_history();

@@ -1,4 +1,5 @@
--- Invariant: holds go held -> captured | voided | expired, and expired -> captured; nothing else about
+-- Invariant: holds go held -> captured | voided | expired, and expired -> captured; while they are held,
+-- their credits and their time may change, if what they set aside at first stays known. Nothing else about
 -- them changes, and none is deleted. The condition is the trigger's, so a proper change runs no function.
 CREATE OR REPLACE FUNCTION ledger.keep_hold_history() RETURNS TRIGGER
 LANGUAGE plpgsql
@@ -20,8 +21,15 @@ FOR EACH ROW
 WHEN (
   old.status IN ('captured', 'voided')
   OR (old.status = 'expired' AND new.status <> 'captured')
-  OR (new.id, new.org_id, new.user_id, new.credits, new.request_id, new.api_key_id)
-  IS DISTINCT FROM (old.id, old.org_id, old.user_id, old.credits, old.request_id, old.api_key_id)
+  OR (new.id, new.org_id, new.user_id, new.request_id, new.api_key_id)
+  IS DISTINCT FROM (old.id, old.org_id, old.user_id, old.request_id, old.api_key_id)
+  OR (
+    (new.credits, new.placed_credits, new.counted_at)
+    IS DISTINCT FROM (old.credits, old.placed_credits, old.counted_at)
+    AND (
+      new.status <> 'held' OR new.placed_credits IS DISTINCT FROM coalesce(old.placed_credits, old.credits)
+    )
+  )
 )
 EXECUTE FUNCTION ledger.keep_hold_history();
 
@@ -36,8 +44,13 @@ FOR EACH ROW
 WHEN (
   old.status IN ('captured', 'voided')
   OR (old.status = 'expired' AND new.status <> 'captured')
-  OR (new.id, new.user_id, new.credits, new.request_id)
-  IS DISTINCT FROM (old.id, old.user_id, old.credits, old.request_id)
+  OR (new.id, new.user_id, new.request_id) IS DISTINCT FROM (old.id, old.user_id, old.request_id)
+  OR (
+    (new.credits, new.placed_credits) IS DISTINCT FROM (old.credits, old.placed_credits)
+    AND (
+      new.status <> 'held' OR new.placed_credits IS DISTINCT FROM coalesce(old.placed_credits, old.credits)
+    )
+  )
 )
 EXECUTE FUNCTION ledger.keep_hold_history();
 

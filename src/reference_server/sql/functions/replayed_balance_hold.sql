@@ -25,11 +25,13 @@ BEGIN
     AND hold.status IN ('held', 'captured');
 
   IF FOUND THEN
-    _is_taken := (_hold.credits * 1000, _hold.transaction_type, _hold.service_type, _hold.service_name)
-      IS DISTINCT FROM (
-        replayed_balance_hold.credits::NUMERIC, replayed_balance_hold.transaction_type,
-        replayed_balance_hold.service_type, replayed_balance_hold.service_name
-      );
+    _is_taken := (
+      coalesce(_hold.placed_credits, _hold.credits) * 1000,
+      _hold.transaction_type, _hold.service_type, _hold.service_name
+    ) IS DISTINCT FROM (
+      replayed_balance_hold.credits::NUMERIC, replayed_balance_hold.transaction_type,
+      replayed_balance_hold.service_type, replayed_balance_hold.service_name
+    );
   ELSE
     PERFORM FROM credits_transactions AS charge
     WHERE charge.user_id = person.id AND charge.request_id = replayed_balance_hold.request_id;

@@ -26,7 +26,7 @@ BEGIN
     END IF;
     RETURN NULL;
   ELSIF
-    (_hold.user_id, _hold.credits, _hold.service_type, _hold.service_name)
+    (_hold.user_id, coalesce(_hold.placed_credits, _hold.credits), _hold.service_type, _hold.service_name)
     IS DISTINCT FROM (
       replayed_hold.user_id, replayed_hold.credits, replayed_hold.service_type, replayed_hold.service_name
     )

@@ -10,11 +10,11 @@ AS $$
 #variable_conflict use_column
 BEGIN
   RETURN QUERY
-  SELECT hold.user_id::TEXT, hold.api_key_id::TEXT, hold.credits::BIGINT, hold.created_at
+  SELECT hold.user_id::TEXT, hold.api_key_id::TEXT, hold.credits::BIGINT, coalesce(hold.counted_at, hold.created_at)
   FROM credit_holds AS hold
   WHERE hold.org_id = spending_since.org_id
     AND hold.status = 'held'
-    AND hold.created_at >= spending_since.since
+    AND coalesce(hold.counted_at, hold.created_at) >= spending_since.since
   UNION ALL
   SELECT charge.user_id::TEXT, charge.api_key_id::TEXT, part.credits, part.counted_at
   FROM credit_usage_attribution AS charge
@@ -27,7 +27,7 @@ BEGIN
   ) AS in_time
   CROSS JOIN LATERAL (
     VALUES
-    (in_time.credits, hold.created_at),
+    (in_time.credits, coalesce(hold.counted_at, hold.created_at)),
     (charge.credits_used - in_time.credits, charge.created_at)
   ) AS part (credits, counted_at)
   WHERE charge.org_id = spending_since.org_id

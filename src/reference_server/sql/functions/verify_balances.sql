@@ -45,6 +45,13 @@ BEGIN
         GROUP BY entry.hold_id
       ) AS captured ON captured.hold_id = hold.id
       UNION ALL
+      SELECT
+        'hold ' || hold.id, 'credits',
+        hold.credits, coalesce(hold.placed_credits, hold.credits) + coalesce(sum(extension.credits), 0)
+      FROM user_credit_holds AS hold
+      LEFT JOIN user_credit_hold_extensions AS extension ON extension.hold_id = hold.id
+      GROUP BY hold.id, hold.credits, hold.placed_credits
+      UNION ALL
       SELECT 'hold ' || entry.hold_id, 'charges', count(*) / 1000.0, 0.001
       FROM entry
       WHERE entry.hold_id IS NOT NULL

@@ -49,6 +49,11 @@ BEGIN
     FROM charge
     WHERE charge.hold_id IS NOT NULL
     GROUP BY charge.org_id, charge.hold_id
+  ), extended AS (
+    SELECT extension.org_id, extension.hold_id, sum(extension.credits)::BIGINT AS credits
+    FROM credit_hold_extensions AS extension
+    WHERE verify_ledger.org_id IS NULL OR extension.org_id = verify_ledger.org_id
+    GROUP BY extension.org_id, extension.hold_id
   ), refunded AS (
     SELECT charge.org_id, charge.refund_of, -sum(charge.credits_used)::BIGINT AS credits
     FROM charge
@@ -108,6 +113,12 @@ BEGIN
       coalesce(hold.captured_credits, 0), coalesce(captured.credits, 0)
     FROM hold
     FULL JOIN captured ON captured.org_id = hold.org_id AND captured.hold_id = hold.id
+    UNION ALL
+    SELECT
+      hold.org_id, 'hold ' || hold.id, 'credits',
+      hold.credits, coalesce(hold.placed_credits, hold.credits) + coalesce(extended.credits, 0)
+    FROM hold
+    LEFT JOIN extended ON extended.org_id = hold.org_id AND extended.hold_id = hold.id
     UNION ALL
     SELECT captured.org_id, 'hold ' || captured.hold_id, 'charges', captured.charges, 1
     FROM captured
