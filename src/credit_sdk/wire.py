@@ -41,11 +41,13 @@ _AMOUNT = {"credits": "amount"}
 
 ADDRESSES: tuple[Address, ...] = (
     Address("POST", BASE_PATH + "/credits/check", operations.CheckCredits),
+    Address("POST", BASE_PATH + "/credits/charged", operations.CheckCharges),
     Address("POST", BASE_PATH + "/credits/deduct", operations.Deduct),
     Address("POST", BASE_PATH + "/credits/deduct/batch", operations.DeductBatch),
     Address("POST", BASE_PATH + "/credits/holds", operations.PlaceHold),
     Address("GET", BASE_PATH + "/credits/holds/{hold_id}", operations.GetHold),
     Address("POST", BASE_PATH + "/credits/holds/{hold_id}/extend", operations.ExtendHold),
+    Address("POST", BASE_PATH + "/credits/holds/{hold_id}/charges", operations.ChargeHold),
     Address("POST", BASE_PATH + "/credits/holds/{hold_id}/capture", operations.CaptureHold),
     Address("POST", BASE_PATH + "/credits/holds/{hold_id}/void", operations.VoidHold),
     Address("POST", BASE_PATH + "/credits/refunds", operations.Refund),

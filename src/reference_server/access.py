@@ -16,7 +16,13 @@ from reference_server.callers import CONSUME, MANAGE, READ, ApiKey, Caller, Sess
 
 MANAGERS = frozenset({"owner", "admin", "billing_admin"})
 OperationT = TypeVar("OperationT", bound=Operation[Any])
-OfHold: TypeAlias = operations.ExtendHold | operations.CaptureHold | operations.VoidHold | operations.GetHold
+OfHold: TypeAlias = (
+    operations.ExtendHold
+    | operations.ChargeHold
+    | operations.CaptureHold
+    | operations.VoidHold
+    | operations.GetHold
+)
 
 
 class Ledger(Protocol):
@@ -75,7 +81,7 @@ async def spends(
 ) -> Operation[Any]:
     """Spend (or ask to) with a key that may consume, or from one's own allocation."""
     _require_spender(caller, operation.org_id, operation.user_id)
-    return operation if isinstance(operation, operations.CheckCredits) else _by_key(caller, operation)
+    return operation if operation.is_question else _by_key(caller, operation)
 
 
 async def spends_many(caller: Caller, operation: operations.DeductBatch, _: Ledger) -> operations.DeductBatch:
@@ -88,7 +94,7 @@ async def spends_many(caller: Caller, operation: operations.DeductBatch, _: Ledg
 
 
 async def uses_hold(caller: Caller, operation: OfHold, ledger: Ledger) -> Operation[Any]:
-    """Extend, capture or void with a key that may consume, or one's own hold."""
+    """Extend, charge, capture or void with a key that may consume, or one's own hold."""
     if isinstance(caller, ApiKey):
         _require_scope(caller, CONSUME)
         return _within_key(caller, operation)

@@ -16,10 +16,16 @@ _CHARGE = {
 
 EXAMPLES: Mapping[type[Operation[Any]], Mapping[str, Any]] = {
     operations.CheckCredits: {"org_id": "test-loopnet", "user_id": "user-7", "credits": 50},
+    operations.CheckCharges: {
+        "org_id": "test-loopnet",
+        "user_id": "user-7",
+        "request_ids": ["export-7/r-1", "export-7/r-2"],
+    },
     operations.Deduct: _CHARGE | {"request_metadata": {"company_id": "c-1042"}},
     operations.DeductBatch: {"charges": [_CHARGE]},
     operations.PlaceHold: _CHARGE | {"ttl_seconds": 900},
     operations.ExtendHold: {"credits": 25, "ttl_seconds": 900, "request_id": "enrich-c-1042-more"},
+    operations.ChargeHold: {"charges": [{"request_id": "export-7/r-1", "credits": 5}], "close": True},
     operations.CaptureHold: {"credits": 37.5, "request_metadata": {"records": 15}},
     operations.VoidHold: {},
     operations.Refund: {

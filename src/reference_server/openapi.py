@@ -28,6 +28,7 @@ _TAKING = frozenset(
         operations.Deduct,
         operations.PlaceHold,
         operations.ExtendHold,
+        operations.ChargeHold,
         operations.CaptureHold,
         operations.Allocate,
         operations.Spend,
@@ -46,6 +47,7 @@ _OF_SOMETHING = frozenset(
 )
 _CONFLICTING = frozenset(
     {
+        operations.ChargeHold,
         operations.CreateSubscription,
         operations.UpdateSubscription,
         operations.UpgradeSubscription,
@@ -194,7 +196,7 @@ def _operation(route: Route, schemas: dict[str, Json]) -> Json:
     }
     if route.address.has_body:
         schema = _body_schema(route, schemas[kind.__name__])
-        needed = route.needs_body or "oneOf" in schemas[kind.__name__]
+        needed = route.needs_body or not {"oneOf", "anyOf"}.isdisjoint(schemas[kind.__name__])
         required = needed and not route.terms.in_query
         members["requestBody"] = {"required": required, "content": {JSON_TYPE: {"schema": schema}}}
         if kind in EXAMPLES:

@@ -36,6 +36,7 @@ _JOB_ID = {"job_id": {"anyOf": [{"type": "string", "maxLength": 255}, {"type": "
 
 TERMS: Mapping[type[Operation[Any]], Terms] = {
     operations.CheckCredits: Terms(access.spends, charging=True),
+    operations.CheckCharges: Terms(access.spends, charging=True, largest_body=LARGEST_BATCH_BODY),
     operations.Deduct: Terms(access.spends, charging=True, reserved=_FROM_CALLER),
     operations.DeductBatch: Terms(
         access.spends_many, charging=True, largest_body=LARGEST_BATCH_BODY, reserved=_FROM_CALLER
@@ -43,6 +44,7 @@ TERMS: Mapping[type[Operation[Any]], Terms] = {
     operations.PlaceHold: Terms(access.spends, charging=True, reserved=_FROM_CALLER),
     operations.GetHold: Terms(access.sees_hold, charging=True),
     operations.ExtendHold: Terms(access.uses_hold, charging=True),
+    operations.ChargeHold: Terms(access.uses_hold, charging=True, largest_body=LARGEST_BATCH_BODY),
     operations.CaptureHold: Terms(access.uses_hold, charging=True),
     operations.VoidHold: Terms(access.uses_hold, charging=True),
     operations.Refund: Terms(access.refunds, charging=True),

@@ -42,6 +42,9 @@ MEANT_TO_HAPPEN = {
         "done", "done replayed", "insufficient_credits", "insufficient_credits cap", "idempotency_conflict",
         "hold_closed", "hold_expired",
     },
+    "ChargeHold": {
+        "done", "insufficient_credits", "idempotency_conflict", "hold_closed", "hold_expired",
+    },
     "ExtendHold": {
         "done", "done replayed", "insufficient_credits", "insufficient_credits cap", "idempotency_conflict",
         "hold_closed", "hold_expired",
@@ -72,8 +75,8 @@ def runs(examples: int) -> settings:
 
 # The colour, the model, how many runs, and how many of the outcomes that are meant to happen may not.
 TRIALS = {
-    "memory": ("blocking", Sums, 250, 0),
-    "sql": ("blocking", MemoryModel, 120, 3),
+    "memory": ("blocking", Sums, 450, 0),
+    "sql": ("blocking", MemoryModel, 150, 5),
     "http": ("awaiting", MemoryModel, 40, 12),
 }
 

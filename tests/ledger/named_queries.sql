@@ -130,3 +130,7 @@ SELECT * FROM user_credit_holds WHERE status = 'held' AND expires_at <= now() OR
 
 SELECT sum(credits) FROM user_credit_holds
 WHERE status = 'held' AND expires_at <= now() AND user_id = 7;
+
+-- credit_hold_extensions_of_hold
+SELECT max(created_at) FROM credit_hold_extensions
+WHERE org_id = 'o' AND hold_id = '01a1fb95-1f71-7022-b497-824d3e7cf0ca' AND created_at <= now();

@@ -152,7 +152,7 @@ def test_a_changed_balance_is_found(unguarded: Books, ann: Member, change: str) 
     [
         ("DELETE FROM credit_usage_attribution WHERE hold_id IS NULL", {USED}),
         ("DELETE FROM credit_usage_attribution WHERE hold_id IS NOT NULL", {USED, "captured_credits"}),
-        (CHARGE_AGAIN, {USED, "captured_credits", "charges"}),
+        (CHARGE_AGAIN, {USED, "captured_credits", "credits"}),
         (REFUND_TOO_MUCH, {USED, "refunded credits"}),
         ("DELETE FROM credit_holds", {"captured_credits"}),
         ("DELETE FROM org_billing_history WHERE event_type = 'credit_grant'", {"total_credits"}),

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 ADDED_BY_THE_BACKEND: dict[type[Operation[Any]], list[str]] = {DeductBatch: ["org_id"]}
 NOT_AN_OPERATION = {"now", "act_as", "examine"}
 THE_LEDGER = {
-    "add_credits", "allocate", "capture_hold", "check_credits", "deduct", "deduct_batch", "expire_holds",
+    "add_credits", "allocate", "capture_hold", "charge_hold", "check_charges",
+    "check_credits", "deduct", "deduct_batch",
+    "expire_holds",
     "extend_balance_hold", "extend_hold",
     "get_hold", "get_pool", "get_usage", "get_user_billing", "get_user_credits", "list_allocations",
     "list_charges", "place_hold", "refund", "verify_ledger", "void_hold",

@@ -55,8 +55,8 @@ READING = {*SPENDING, "key to read"}
 MANAGING = {*MANAGERS, "key to manage", EVERYWHERE}
 THEMSELVES = {*PEOPLE, EVERYWHERE}
 MAY: dict[str, set[str]] = {
-    **dict.fromkeys(("CheckCredits", "Deduct", "DeductBatch", "PlaceHold"), SPENDING),
-    **dict.fromkeys(("ExtendHold", "CaptureHold", "VoidHold"), SPENDING),
+    **dict.fromkeys(("CheckCredits", "CheckCharges", "Deduct", "DeductBatch", "PlaceHold"), SPENDING),
+    **dict.fromkeys(("ExtendHold", "ChargeHold", "CaptureHold", "VoidHold"), SPENDING),
     "Refund": {"system_admin", "key to consume", EVERYWHERE},
     **dict.fromkeys(
         ("GetHold", "GetPool", "ListAllocations", "GetUsage", "ListCharges", "ListCaps"), READING
@@ -98,6 +98,7 @@ AMOUNTS = (
     "DeductBatch",
     "PlaceHold",
     "ExtendHold",
+    "ChargeHold",
     "CaptureHold",
     "Refund",
     "AddCredits",
@@ -113,9 +114,9 @@ AMOUNTS = (
 )
 OF_USERS = ("Spend", "PlaceBalanceHold", "CaptureBalanceHold", "RefundSpending", "GrantCredits")
 EXTENDS = ("ExtendHold", "ExtendBalanceHold")
-SPENDS = ("Deduct", "PlaceHold", "CaptureHold", "Allocate", *EXTENDS, *OF_USERS[:3])
+SPENDS = ("Deduct", "PlaceHold", "ChargeHold", "CaptureHold", "Allocate", *EXTENDS, *OF_USERS[:3])
 NAMED_TWICE = ("Deduct", "PlaceHold", "Refund", "AddCredits", "Allocate", *EXTENDS, *OF_USERS)
-TEXTS = ("Deduct", "DeductBatch", "PlaceHold", "CaptureHold", "Refund", "Allocate", *OF_USERS)
+TEXTS = ("Deduct", "DeductBatch", "PlaceHold", "ChargeHold", "CaptureHold", "Refund", "Allocate", *OF_USERS)
 PAGES = (
     "ListAllocations",
     "ListCharges",
@@ -129,12 +130,15 @@ EXCUSES = (
     # The credits that there are; no schema knows them.
     excuses(402, "", *SPENDS),
     # A hold that was captured, given back or has expired is closed.
-    excuses(410, "", "CaptureHold", "VoidHold", "CaptureBalanceHold", "VoidBalanceHold", *EXTENDS),
+    excuses(
+        410, "", "ChargeHold", "CaptureHold", "VoidHold", "CaptureBalanceHold", "VoidBalanceHold", *EXTENDS
+    ),
     # `multipleOf` and binary floats do not agree on what has three decimals, or two.
     excuses(400, "must have at most 3 decimals", *AMOUNTS),
     excuses(422, "must have at most 3 decimals", "AddCredits", "CreateSubscription", "UpdateSubscription"),
     excuses(422, "must have at most 2 decimals", "AddCredits", "CreateSubscription", "UpdateSubscription"),
     # A schema does not compare two places with each other.
+    excuses(422, "request_id of its own", "ChargeHold"),
     excuses(422, "name different keys", *NAMED_TWICE),
     excuses(422, "Field given more than once", "AddCredits", "UpgradeSubscription"),
     # What may stand in the query or in the body is required of neither.

@@ -100,9 +100,9 @@ class Allocation:
 
 @dataclass(slots=True)
 class Hold:
-    """Credits set aside: those of its content at first, and what was added since.
+    """Credits set aside: those of its content at first and what was added since, without its parts.
 
-    `counted_at` is when it was last given more: it counts against caps from then on.
+    `grown_at` is when it was given more: it counts against caps from then on. `parts` were charged.
     """
 
     org_id: str
@@ -115,13 +115,19 @@ class Hold:
     captured: int = 0
     api_key_id: str | None = None
     added: int = 0
-    counted_at: datetime | None = None
+    parts: int = 0
+    grown_at: list[datetime] = field(default_factory=list)
     id: UUID = field(default_factory=uuid4)
 
     @property
     def credits(self) -> int:
         """What is set aside."""
-        return self.content[1] + self.added
+        return self.content[1] + self.added - self.parts
+
+    def counted_at(self, moment: datetime | None = None) -> datetime:
+        """Return since when it counts against caps, now or at an earlier moment."""
+        grown = [each for each in self.grown_at if moment is None or each <= moment]
+        return max(grown, default=self.created_at)
 
 
 @dataclass(frozen=True, slots=True)

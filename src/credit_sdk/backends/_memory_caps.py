@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from credit_sdk import models
 from credit_sdk.amounts import format_credits, from_millicredits, to_millicredits
-from credit_sdk.backends._memory_books import Allocation, Books, Cap, CapKey, Hold
+from credit_sdk.backends._memory_books import Allocation, Books, Cap, CapKey, Entry, Hold
 from credit_sdk.errors import InsufficientCreditsError
 from credit_sdk.operations import ListCaps, SetCap
 
@@ -121,16 +121,16 @@ class Caps(Books):
     def _spent(self, org_id: str, given_back: Collection[Hold]) -> Iterator[Spending]:
         for hold in self.live_holds.values():
             if hold.org_id == org_id and hold not in given_back:
-                yield Spending(spender_of(hold), hold.credits, hold.counted_at or hold.created_at)
+                yield Spending(spender_of(hold), hold.credits, hold.counted_at())
         for entry in self.entries.values():
             if entry.org_id != org_id or entry.refund_of is not None:
                 continue
             spender = Spender(org_id, entry.content[0], entry.api_key_id)
             captured = self.holds[entry.hold_id] if entry.hold_id else None
             in_time = 0
-            if captured is not None and entry.created_at < captured.expires_at:
-                in_time = min(entry.credits, captured.credits)
-                yield Spending(spender, in_time, captured.counted_at or captured.created_at)
+            if captured is not None:
+                in_time = _in_time(entry, captured)
+                yield Spending(spender, in_time, captured.counted_at(entry.created_at))
             yield Spending(spender, entry.credits - in_time, entry.created_at)
 
     def _list(self, org_id: str) -> models.CapList:
@@ -148,6 +148,13 @@ class Caps(Books):
             "resets_at": window_end(key.period, self.moment),
             "updated_at": cap.updated_at,
         }
+
+
+def _in_time(entry: Entry, hold: Hold) -> int:
+    """Return what of a charge counts where its hold does: all of a part, what was captured in time."""
+    if entry.request_id != hold.request_id:
+        return entry.credits
+    return min(entry.credits, hold.credits) if entry.created_at < hold.expires_at else 0
 
 
 def spender_of(hold: Hold) -> Spender:

@@ -14,7 +14,7 @@ from credit_sdk.errors import (
     NotFoundError,
     problem_from_error,
 )
-from credit_sdk.operations import CheckCredits, Deduct, DeductBatch, PlaceHold, Refund
+from credit_sdk.operations import CheckCharges, CheckCredits, Deduct, DeductBatch, PlaceHold, Refund
 
 
 class Charges(Caps):
@@ -57,6 +57,20 @@ class Charges(Caps):
             api_key_id=operation.api_key_id,
         )
         return models.Receipt.model_validate(receipt(entry), context=self.SCALE)
+
+    def check_charges(self, operation: CheckCharges) -> models.ChargedIds:
+        """Say which request ids have charged a member."""
+        self.require_standing(operation.org_id, operation.user_id)
+        entries = {
+            each: self.entry_by_request.get((operation.org_id, each)) for each in operation.request_ids
+        }
+        return models.ChargedIds(
+            request_ids=tuple(
+                each
+                for each, entry in entries.items()
+                if entry is not None and entry.refund_of is None and entry.content[0] == operation.user_id
+            )
+        )
 
     def deduct_batch(self, operation: DeductBatch) -> models.BatchResult:
         """Take charges one after the other; one that is refused does not stop the others."""

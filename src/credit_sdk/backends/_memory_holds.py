@@ -46,12 +46,13 @@ class Holds(Charges):
         credits = hold.credits if given is None else given
         match hold.status:
             case "captured":
-                return self._captured_before(hold, hold.captured if given is None else given)
+                return self._captured_before(hold, given)
             case "voided":
                 raise HoldClosedError(f"The hold {hold.id} was voided.")
             case "expired":
                 return self._capture_expired(hold, credits, operation.request_metadata)
             case "held":
+                _require_rest(hold, credits)
                 self._secure_capture(hold, credits)
                 self.close_hold(hold, "captured")
                 return self._capture(hold, credits, operation.request_metadata)
@@ -93,10 +94,10 @@ class Holds(Charges):
             raise id_taken(operation.org_id, operation.request_id)
         return hold
 
-    def _captured_before(self, hold: Hold, credits: int) -> models.Receipt:
-        if credits != hold.captured:
-            raise IdempotencyConflictError(f"The hold {hold.id} was captured before, for another amount.")
+    def _captured_before(self, hold: Hold, credits: int | None) -> models.Receipt:
         entry = self.entry_by_request[hold.org_id, hold.request_id]
+        if credits not in {None, entry.credits}:
+            raise IdempotencyConflictError(f"The hold {hold.id} was captured before, for another amount.")
         return models.Receipt.model_validate(receipt(entry, replayed=True), context=self.SCALE)
 
     def _secure_capture(self, hold: Hold, credits: int) -> None:
@@ -138,6 +139,7 @@ class Holds(Charges):
         earlier = self.charged(hold.org_id, hold.request_id, (user_id, credits, service_type, service_name))
         if earlier is not None:
             return models.Receipt.model_validate(receipt(earlier, replayed=True), context=self.SCALE)
+        _require_rest(hold, credits)
         self.refuse_held_id(hold.org_id, user_id, hold.request_id)
         allocation = self._allocation(hold)
         try:
@@ -153,7 +155,7 @@ class Holds(Charges):
         return self._capture(hold, credits, metadata)
 
     def _capture(self, hold: Hold, credits: int, metadata: dict[str, Any]) -> models.Receipt:
-        hold.captured = credits
+        hold.captured += credits
         user_id, _, service_type, service_name = hold.content
         entry = self.charge(
             self._allocation(hold),
@@ -185,3 +187,8 @@ class Holds(Charges):
             "replayed": replayed,
         }
         return models.Hold.model_validate(document, context=self.SCALE)
+
+
+def _require_rest(hold: Hold, credits: int) -> None:
+    if not credits:
+        raise HoldClosedError(f"The hold {hold.id} has nothing left.")

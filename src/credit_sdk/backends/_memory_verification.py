@@ -69,7 +69,6 @@ class Verification(Pools):
             yield subject, "held_credits", each.held, held[each.user_id]
 
     def _hold_figures(self, org_id: str, entries: list[Entry]) -> Iterator[Figure]:
-        charges = Counter(each.hold_id for each in entries if each.hold_id is not None)
         captured: Counter[UUID] = Counter()
         for entry in entries:
             if entry.hold_id is not None:
@@ -77,7 +76,6 @@ class Verification(Pools):
         for hold in self.holds.values():
             if hold.org_id == org_id:
                 yield f"hold {hold.id}", "captured_credits", hold.captured, captured[hold.id]
-                yield f"hold {hold.id}", "charges", max(charges[hold.id], 1), 1
 
     def _refund_figures(self, entries: list[Entry]) -> Iterator[Figure]:
         refunded: Counter[UUID] = Counter()

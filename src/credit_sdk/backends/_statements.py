@@ -14,7 +14,8 @@ from psycopg.types.numeric import Int8
 
 from credit_sdk.amounts import Credits, to_millicredits
 from credit_sdk.models import ActorKind
-from credit_sdk.operations import DeductBatch, Metadata, Operation, ResultT_co
+from credit_sdk.operations import DeductBatch, Metadata, Operation, Part, ResultT_co
+from credit_sdk.operations._base import RequestId
 
 Row = tuple[Any, ...]
 
@@ -54,7 +55,7 @@ class Signature:
 def signature(kind: type[Operation[Any]]) -> Signature:
     """Return the call for a class of operations; arguments are passed by name."""
     fields = tuple(kind.model_fields)
-    documents = _fields_of_type(kind, Metadata)
+    documents = frozenset[str]().union(*(_fields_of_type(kind, each) for each in _DOCUMENTS))
     arguments = [
         f'"{name}" => ${position}{"::jsonb" if name in documents else ""}'
         for position, name in enumerate(fields, start=1)
@@ -118,9 +119,16 @@ def argument(operation: Operation[Any], name: str, scale: int) -> Any:
     shape = signature(type(operation))
     if name in shape.amounts:
         return Int8(to_millicredits(value, scale))
+    if isinstance(value, tuple):
+        items = [_part(each, scale) if isinstance(each, Part) else each for each in value]
+        return json.dumps(items, separators=(",", ":"))
     if name in shape.documents:
         return json.dumps(value, separators=(",", ":")) if value else "{}"
     return value
+
+
+def _part(part: Part, scale: int) -> dict[str, Any]:
+    return part.model_dump(exclude={"credits"}) | {"credits": to_millicredits(part.credits, scale)}
 
 
 def _fields_of_type(kind: type[Operation[Any]], wanted: object) -> frozenset[str]:
@@ -130,6 +138,7 @@ def _fields_of_type(kind: type[Operation[Any]], wanted: object) -> frozenset[str
     )
 
 
+_DOCUMENTS = (Metadata, tuple[Part, ...], tuple[RequestId, ...])
 _BATCH = b"SELECT * FROM ledger.deduct_batch(org_id => $1, charges => $2::jsonb)"
 _CHARGE_FIELDS = ("user_id", "service_type", "service_name", "request_id", "request_metadata", "api_key_id")
 

@@ -40,7 +40,9 @@ from credit_sdk.operations import (
     CancelSubscription,
     CaptureBalanceHold,
     CaptureHold,
+    ChargeHold,
     CheckBalance,
+    CheckCharges,
     CheckCredits,
     CreateSubscription,
     Deduct,
@@ -210,10 +212,12 @@ class MemoryLedger(PersonalLedger, Due, BillingScreens, NoProofs):
 
 _RULES: dict[type[Operation[Any]], Callable[..., Any]] = {
     CheckCredits: MemoryLedger.check_credits,
+    CheckCharges: MemoryLedger.check_charges,
     Deduct: MemoryLedger.deduct,
     DeductBatch: MemoryLedger.deduct_batch,
     PlaceHold: MemoryLedger.place_hold,
     ExtendHold: MemoryLedger.extend_hold,
+    ChargeHold: MemoryLedger.charge_hold,
     CaptureHold: MemoryLedger.capture_hold,
     VoidHold: MemoryLedger.void_hold,
     GetHold: MemoryLedger.get_hold,

@@ -25,6 +25,7 @@ from credit_sdk.operations import (
     AddCredits,
     Allocate,
     CaptureHold,
+    ChargeHold,
     CheckCredits,
     Deduct,
     DeductBatch,
@@ -36,6 +37,7 @@ from credit_sdk.operations import (
     ListCaps,
     ListCharges,
     Operation,
+    Part,
     PlaceHold,
     Refund,
     SetCap,
@@ -73,6 +75,8 @@ spending = st.fixed_dictionaries(
 STEP_SECONDS = 600
 DAY_SECONDS = 86_400
 TTLS = (300, 900, 3_900)
+PART_IDS = ("part-0", "part-1", "part-2", "part-3", "part-4", "part-5")
+part_amounts = st.sampled_from([Decimal("0.5"), Decimal(1), Decimal(10)])
 EXTENSION_IDS = ("more-0", "more-1", "more-2")
 
 
@@ -238,6 +242,26 @@ class LedgerMachine(RuleBasedStateMachine):
         for _ in range(times):
             self.same(more)
 
+    @precondition(lambda self: self.holds)
+    @rule(
+        data=st.data(),
+        parts=st.dictionaries(st.sampled_from(PART_IDS) | ids, part_amounts, min_size=1, max_size=3),
+        service=st.none() | services,
+        close=st.sampled_from([False, False, True]),
+        times=st.integers(1, 2),
+    )
+    def charge_parts(
+        self, data: st.DataObject, parts: dict[str, Decimal], service: str | None, close: bool, times: int
+    ) -> None:
+        """Take parts of a hold, under ids that were used before perhaps, and end it perhaps."""
+        hold_id = data.draw(st.sampled_from(self.holds[-2:]) | st.sampled_from(self.holds))
+        charges = tuple(
+            Part(request_id=request_id, credits=credits, service_type=service)
+            for request_id, credits in sorted(parts.items())
+        )
+        for _ in range(times):
+            self.same(ChargeHold(hold_id=hold_id, charges=charges, close=close))
+
     def end_hold(self, hold_id: UUID, end: Any) -> None:
         if end == "void":
             self.same(VoidHold(hold_id=hold_id))
@@ -363,7 +387,9 @@ class LedgerMachine(RuleBasedStateMachine):
         if outcome.get("figures", {}).get("limit") == "cap":
             more = " cap"
         self.trial.seen[f"{type(operation).__name__} {outcome.get('code', 'done')}{more}"] += 1
-        if operation.idempotency is not None or isinstance(operation, DeductBatch | CaptureHold | VoidHold):
+        if operation.idempotency is not None or isinstance(
+            operation, DeductBatch | ChargeHold | CaptureHold | VoidHold
+        ):
             self.asked.append(operation)
         for name, known in ("hold_id", self.holds), ("charge_id", self.charges):
             if name in outcome and outcome[name] not in known:

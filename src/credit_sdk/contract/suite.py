@@ -8,6 +8,7 @@ from credit_sdk.contract.capturing import TestCapture, TestExpiry
 from credit_sdk.contract.deducting import TestCheck, TestDeduct, TestOverage, TestRequestIds, TestWhoMaySpend
 from credit_sdk.contract.extending import TestCapsAndExtensions, TestExtendHold, TestExtensionsOnce
 from credit_sdk.contract.holding import TestPlaceHold, TestVoid, TestWhichHold
+from credit_sdk.contract.parting import TestCapsAndParts, TestChargeHold, TestCheckCharges, TestPartsOnce
 from credit_sdk.contract.pooling import TestAddCredits, TestAllocate, TestListAllocations, TestPool
 from credit_sdk.contract.reading import (
     TestListCharges,
@@ -27,9 +28,12 @@ __all__ = [
     "TestCaps",
     "TestCapsAndExtensions",
     "TestCapsAndHolds",
+    "TestCapsAndParts",
     "TestCapture",
     "TestChargeBlock",
+    "TestChargeHold",
     "TestCheck",
+    "TestCheckCharges",
     "TestDeduct",
     "TestExpiry",
     "TestExtendHold",
@@ -38,6 +42,7 @@ __all__ = [
     "TestListCharges",
     "TestMethods",
     "TestOverage",
+    "TestPartsOnce",
     "TestPlaceHold",
     "TestPool",
     "TestRefund",

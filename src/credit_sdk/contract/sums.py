@@ -32,6 +32,7 @@ from credit_sdk.operations import (
     AddCredits,
     Allocate,
     CaptureHold,
+    ChargeHold,
     CheckCredits,
     Deduct,
     DeductBatch,
@@ -230,19 +231,22 @@ class Sums:
         if hold.state == "voided":
             raise HoldClosedError
         if hold.state == "captured":
-            if ask.credits not in {None, hold.captured}:
+            if ask.credits not in {None, self.charge_of(hold.request_id).credits}:
                 raise IdempotencyConflictError
             return _receipt(self.charge_of(hold.request_id), replayed=True)
         if hold.state == "expired":
             earlier = self.charged(hold.request_id, charge.content())
             if earlier is not None:
                 return _receipt(earlier, replayed=True)
+            _require_rest(credits)
             self.make_room_again(hold, credits)
             self.caps.count(hold.user, hold.key, credits)
         else:
+            _require_rest(credits)
             self.make_room_beyond(hold, credits)
             self.count_capture(hold, credits)
-        hold.state, hold.captured = "captured", credits
+        hold.state = "captured"
+        hold.captured += credits
         return _receipt(self.take(charge))
 
     def make_room_again(self, hold: Row, credits: Decimal) -> None:
@@ -297,6 +301,39 @@ class Sums:
             hold.order = next(_order)
         self.extensions[ask.request_id] = wanted
         return _hold(hold)
+
+    def charge_hold(self, ask: ChargeHold) -> dict[str, Any]:
+        hold = self.find(ask.hold_id)
+        parts = {
+            each.request_id: (
+                hold.user, each.credits, each.service_type or hold.service, each.service_name or hold.name
+            )
+            for each in ask.charges
+        }  # fmt: skip
+        earlier = {each for each, content in parts.items() if self.charged(each, content) is not None}
+        fresh = {each: content for each, content in parts.items() if each not in earlier}
+        if fresh:
+            self.require_parts(hold, fresh)
+        for each, content in fresh.items():
+            hold.credits -= content[1]
+            hold.added -= content[1]
+            hold.captured += content[1]
+            self.take(Row(*content, each))
+        if ask.close and hold.state == "held":
+            self.close(hold, "voided")
+        receipts = [_receipt(self.charge_of(each), replayed=each in earlier) for each in parts]
+        return {"hold": _hold(hold, replayed=not fresh), "receipts": receipts}
+
+    def require_parts(self, hold: Row, fresh: dict[str, tuple[Any, ...]]) -> None:
+        if hold.state == "expired" or (hold.state == "held" and hold.until <= self.time):
+            raise HoldExpiredError
+        if hold.state != "held":
+            raise HoldClosedError
+        if any(row.request_id in fresh for row in self.holds if row.state == "held"):
+            raise IdempotencyConflictError
+        required = sum(content[1] for content in fresh.values())
+        if required > hold.credits:
+            raise InsufficientCreditsError(limit="hold", required=required, available=hold.credits)
 
     def enlarge_hold(self, hold: Row, credits: Decimal) -> None:
         others = [row for row in self.overdue(hold.user) if row is not hold]
@@ -413,6 +450,11 @@ class Sums:
 
     def charge_of(self, request_id: str) -> Row:
         return next(row for row in self.charges if row.request_id == request_id)
+
+
+def _require_rest(credits: Decimal) -> None:
+    if not credits:
+        raise HoldClosedError
 
 
 def _receipt(row: Row, *, replayed: bool = False) -> dict[str, Any]:

@@ -56,12 +56,15 @@ class RefundReceipt(Result):
 
 
 class Hold(Result):
-    """Credits set aside for an operation until `expires_at`."""
+    """Credits set aside for an operation until `expires_at`.
+
+    `credits` is what the hold has, or had when it ended, without the parts that were charged meanwhile.
+    """
 
     hold_id: UUID
     org_id: str | None = None
     user_id: str
-    credits: Taken
+    credits: Balance
     captured_credits: Balance
     status: HoldStatus
     service_type: str
@@ -70,6 +73,34 @@ class Hold(Result):
     expires_at: datetime
     created_at: datetime
     replayed: bool = False
+
+
+class HoldCharges(Result):
+    """What was charged for parts of a hold, in the order of the request, and what became of the hold."""
+
+    hold: Hold
+    receipts: tuple[Receipt, ...]
+
+
+class BatchReceipt(Result):
+    """What a run of a job came to. Amounts are credits.
+
+    `records_pending` succeeded and are in the outbox, or not sent yet; `records_skipped` were charged or kept
+    by an earlier run; `records_failed` raised, and took nothing.
+    """
+
+    request_id: str
+    records_charged: int
+    credits_charged: Balance
+    records_pending: int
+    records_skipped: int
+    records_failed: int
+
+
+class ChargedIds(Result):
+    """Request ids that have charged, in the order in which they were asked for."""
+
+    request_ids: tuple[str, ...]
 
 
 class CreditCheck(Result):

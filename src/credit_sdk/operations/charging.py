@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator, model_validator
 
 from credit_sdk import models
 from credit_sdk.amounts import Credits
@@ -31,6 +31,14 @@ class CheckCredits(Operation[models.CreditCheck]):
     org_id: OrgId
     user_id: UserId
     credits: Credits
+
+
+class CheckCharges(Operation[models.ChargedIds]):
+    """Ask which of up to 1,000 request ids have charged a member already."""
+
+    org_id: OrgId
+    user_id: UserId
+    request_ids: Annotated[tuple[RequestId, ...], Field(min_length=1, max_length=LARGEST_BATCH)]
 
 
 class Deduct(Operation[models.Receipt]):
@@ -95,6 +103,41 @@ class ExtendHold(Operation[models.Hold]):
         if self.credits is None and self.ttl_seconds is None:
             raise ValueError("give credits, ttl_seconds or both")
         return self
+
+
+class Part(BaseModel):
+    """A charge for a part of a hold; what it leaves open is the hold's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    request_id: RequestId = Field(default_factory=new_request_id)
+    credits: Credits
+    service_type: ServiceType | None = None
+    service_name: ServiceName | None = None
+    request_metadata: Metadata = Field(default_factory=dict)
+
+
+class ChargeHold(Operation[models.HoldCharges]):
+    """Take up to 1,000 parts of an open hold, each once for its request id; the rest stays held.
+
+    All are taken, or none; one that is said twice stands once. `close` gives back what is left and ends the
+    hold. Raises `InsufficientCreditsError` when the hold has too little left, `HoldExpiredError` once its
+    time is over, `HoldClosedError`, and `IdempotencyConflictError` for an id that was used for something
+    else.
+    """
+
+    hold_id: UUID
+    charges: Annotated[tuple[Part, ...], Field(min_length=1, max_length=LARGEST_BATCH)]
+    org_id: OrgId | None = None
+    close: StrictBool = False
+
+    @field_validator("charges", mode="after")
+    @classmethod
+    def _each_once(cls, charges: tuple[Part, ...]) -> tuple[Part, ...]:
+        once: dict[str, Part] = {}
+        if any(once.setdefault(part.request_id, part) != part for part in charges):
+            raise ValueError("each of the charges needs a request_id of its own")
+        return tuple(once.values())
 
 
 class CaptureHold(Operation[models.Receipt]):

@@ -37,6 +37,7 @@ BEGIN
   IF _receipt.charge_id IS NOT NULL THEN
     RETURN _receipt;
   END IF;
+  PERFORM ledger.require_rest(hold, capture_expired.credits);
   _now := ledger.now();
   PERFORM ledger.lock_caps(hold.org_id, ARRAY[_account.id], ARRAY[hold.api_key_id], overdue_at => _now);
   PERFORM ledger.expire_holds_of(ARRAY[_account.id], overdue_at => _now);
@@ -64,7 +65,10 @@ BEGIN
   RETURNING allocation.* INTO _account;
   PERFORM ledger.count_against_caps(hold.org_id, hold.user_id, hold.api_key_id, _credits, _now);
   UPDATE credit_holds AS current
-  SET status = 'captured', captured_credits = _credits, updated_at = _account.updated_at
+  SET
+    status = 'captured',
+    captured_credits = current.captured_credits + _credits,
+    updated_at = _account.updated_at
   WHERE current.id = hold.id AND current.org_id = hold.org_id;
   INSERT INTO credit_usage_attribution (
     org_id, user_id, allocation_id, credits_used, service_type, service_name,

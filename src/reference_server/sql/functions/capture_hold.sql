@@ -44,6 +44,7 @@ BEGIN
       WHERE hold.id = capture_hold.hold_id
         AND (capture_hold.org_id IS NULL OR hold.org_id = capture_hold.org_id)
         AND hold.status = 'held'
+        AND coalesce(capture_hold.credits, hold.credits) > 0
         AND allocation.org_id = hold.org_id
         AND allocation.user_id = hold.user_id
         -- Not so when somebody closed the hold while this waited for the allocation.
@@ -76,7 +77,10 @@ BEGIN
         hold.request_metadata || coalesce(capture_hold.request_metadata, '{}') AS request_metadata
     ), closed AS (
       UPDATE credit_holds AS hold
-      SET status = 'captured', captured_credits = account.captured, updated_at = account.updated_at
+      SET
+        status = 'captured',
+        captured_credits = hold.captured_credits + account.captured,
+        updated_at = account.updated_at
       FROM account
       WHERE hold.id = account.hold_id AND hold.org_id = account.org_id AND hold.status = 'held'
       RETURNING hold.id
@@ -132,6 +136,7 @@ BEGIN
           RETURN _receipt;
         END IF;
       ELSE
+        PERFORM ledger.require_rest(_hold, capture_hold.credits);
         -- It is open, so there are caps, or the balance lacks what is beyond the hold.
         IF NOT _capped THEN
           _capped := ledger.lock_capped(

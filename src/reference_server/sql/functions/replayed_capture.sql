@@ -6,15 +6,22 @@ VOLATILE
 SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
 AS $$
+DECLARE
+  -- What was captured at the end, without the parts that were charged before.
+  _captured CONSTANT BIGINT := (
+    SELECT charge.credits_used
+    FROM credit_usage_attribution AS charge
+    WHERE charge.org_id = hold.org_id AND charge.request_id = hold.request_id
+  );
 BEGIN
-  IF credits <> hold.captured_credits THEN
+  IF credits <> _captured THEN
     PERFORM ledger.refuse(ledger.problem('idempotency_conflict', format(
       'The hold %s was captured before, for %s credits.',
-      hold.id, ledger.format_credits(hold.captured_credits)
+      hold.id, ledger.format_credits(_captured)
     )));
   END IF;
   RETURN ledger.replayed_charge(
-    hold.org_id, hold.user_id, hold.captured_credits, hold.service_type, hold.service_name, hold.request_id
+    hold.org_id, hold.user_id, _captured, hold.service_type, hold.service_name, hold.request_id
   );
 END;
 $$;

@@ -20,14 +20,29 @@ BEGIN
   FROM credit_usage_attribution AS charge
   LEFT JOIN credit_holds AS hold ON hold.id = charge.hold_id AND hold.org_id = charge.org_id
   CROSS JOIN LATERAL (
-    SELECT CASE
-      WHEN charge.created_at < hold.expires_at THEN least(charge.credits_used, hold.credits)
-      ELSE 0
-    END AS credits
+    SELECT
+      CASE
+        -- Parts are charged in time, out of what the hold had then.
+        WHEN charge.request_id <> hold.request_id THEN charge.credits_used
+        WHEN charge.created_at < hold.expires_at THEN least(charge.credits_used, hold.credits)
+        ELSE 0
+      END AS credits,
+      coalesce(
+        (
+          SELECT max(extension.created_at)
+          FROM credit_hold_extensions AS extension
+          WHERE hold.counted_at IS NOT NULL
+            AND extension.org_id = hold.org_id
+            AND extension.hold_id = hold.id
+            AND extension.credits > 0
+            AND extension.created_at <= charge.created_at
+        ),
+        hold.created_at
+      ) AS counted_at
   ) AS in_time
   CROSS JOIN LATERAL (
     VALUES
-    (in_time.credits, coalesce(hold.counted_at, hold.created_at)),
+    (in_time.credits, in_time.counted_at),
     (charge.credits_used - in_time.credits, charge.created_at)
   ) AS part (credits, counted_at)
   WHERE charge.org_id = spending_since.org_id

@@ -45,8 +45,12 @@ BEGIN
     WHERE event.event_type IN ('credit_purchase', 'credit_grant', 'pool_refresh')
     GROUP BY event.org_id
   ), captured AS (
-    SELECT charge.org_id, charge.hold_id, count(*) AS charges, sum(charge.credits_used)::BIGINT AS credits
+    SELECT
+      charge.org_id, charge.hold_id,
+      sum(charge.credits_used)::BIGINT AS credits,
+      sum(charge.credits_used) FILTER (WHERE charge.request_id <> own.request_id)::BIGINT AS parts
     FROM charge
+    LEFT JOIN credit_holds AS own ON own.org_id = charge.org_id AND own.id = charge.hold_id
     WHERE charge.hold_id IS NOT NULL
     GROUP BY charge.org_id, charge.hold_id
   ), extended AS (
@@ -116,12 +120,11 @@ BEGIN
     UNION ALL
     SELECT
       hold.org_id, 'hold ' || hold.id, 'credits',
-      hold.credits, coalesce(hold.placed_credits, hold.credits) + coalesce(extended.credits, 0)
+      hold.credits,
+      coalesce(hold.placed_credits, hold.credits) + coalesce(extended.credits, 0) - coalesce(captured.parts, 0)
     FROM hold
     LEFT JOIN extended ON extended.org_id = hold.org_id AND extended.hold_id = hold.id
-    UNION ALL
-    SELECT captured.org_id, 'hold ' || captured.hold_id, 'charges', captured.charges, 1
-    FROM captured
+    LEFT JOIN captured ON captured.org_id = hold.org_id AND captured.hold_id = hold.id
     UNION ALL
     SELECT
       refunded.org_id, 'charge ' || refunded.refund_of, 'refunded credits',

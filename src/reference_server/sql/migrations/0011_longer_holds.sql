@@ -18,6 +18,7 @@ CREATE TABLE credit_hold_extensions (
   created_at TIMESTAMPTZ NOT NULL DEFAULT ledger.now(),
   PRIMARY KEY (org_id, request_id)
 );
+CREATE INDEX credit_hold_extensions_of_hold ON credit_hold_extensions (org_id, hold_id, created_at);
 CREATE TABLE user_credit_hold_extensions (
   user_id BIGINT NOT NULL REFERENCES users ON DELETE RESTRICT,
   request_id VARCHAR(255) NOT NULL,
