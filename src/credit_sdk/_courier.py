@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from tenacity import Retrying, retry_if_result, sleep_using_event, stop_when_event_set
 from tenacity.wait import wait_random_exponential
 
-from credit_sdk._flows import Forget, HandOver, Keep, Retries, Safekeeping, delivering, verdict_on
+from credit_sdk._flows import Forget, HandOver, Keep, Recall, Retries, Safekeeping, delivering, verdict_on
 from credit_sdk._flows.delivering import Verdict
 from credit_sdk._flows.settling import REFUSALS, describe
 from credit_sdk._resources import PerProcess
@@ -116,6 +116,15 @@ class Courier:
                 logger.warning("%s Charges whose answer is lost are not sent again by themselves.", error)
                 self._warned = True
             return False
+
+    def owed(self, step: Recall) -> frozenset[str]:
+        """Return which of the request ids are owed and not confirmed yet."""
+        try:
+            return self.outbox.owed(step, self._destination)
+        except OutboxError:
+            if self._is_required:
+                raise
+            return frozenset()
 
     def forget(self, step: Forget) -> None:
         """Take a settled charge out of the outbox."""
@@ -260,9 +269,11 @@ class KeptRun:
     courier: Courier
     session_token: str | None
 
-    def carry_out(self, step: Safekeeping) -> bool:
-        """Do what a flow asks of the outbox; answers whether it is kept. May raise `OutboxError`."""
+    def carry_out(self, step: Safekeeping) -> bool | frozenset[str]:
+        """Do what a flow asks of the outbox, and answer it. May raise `OutboxError`."""
         match step:
+            case Recall():
+                return self.courier.owed(step)
             case Keep():
                 return self.courier.keep(step)
             case HandOver():

@@ -11,7 +11,18 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 import anyio
 
 from credit_sdk import _telemetry
-from credit_sdk._flows.steps import Failed, Flow, Forget, HandOver, Keep, Perform, Safekeeping, Sleep, Step
+from credit_sdk._flows.steps import (
+    Failed,
+    Flow,
+    Forget,
+    HandOver,
+    Keep,
+    Perform,
+    Recall,
+    Safekeeping,
+    Sleep,
+    Step,
+)
 from credit_sdk.operations import Operation, ResultT_co
 
 ReturnT = TypeVar("ReturnT")
@@ -50,8 +61,8 @@ class AsyncBackend(Protocol):
 class Keeper(Protocol):
     """Keeps what is owed until it is confirmed."""
 
-    def carry_out(self, step: Safekeeping) -> bool:
-        """Do what a flow asks of the outbox; answers whether it is kept. May raise `OutboxError`."""
+    def carry_out(self, step: Safekeeping) -> bool | frozenset[str]:
+        """Do what a flow asks of the outbox, and answer it. May raise `OutboxError`."""
 
 
 class Run(Generic[ReturnT]):
@@ -88,7 +99,7 @@ class Run(Generic[ReturnT]):
         if isinstance(step, Sleep):
             pause(step.seconds)
             return False
-        if isinstance(step, Keep | Forget | HandOver):
+        if isinstance(step, Keep | Forget | HandOver | Recall):
             return self._keeper is not None and self._keeper.carry_out(step)
         operation = cast("Operation[Any]", step)
         if not _telemetry.is_on():
@@ -167,7 +178,7 @@ class AsyncRun(Generic[ReturnT]):
     async def _carry_out(self, step: Step) -> Any:
         if isinstance(step, Sleep):
             return await self._sleep(step.seconds)
-        if isinstance(step, Keep | Forget | HandOver):
+        if isinstance(step, Keep | Forget | HandOver | Recall):
             return self._keeper is not None and await self._in_thread(self._keeper, step)
         operation = cast("Operation[Any]", step)
         if not _telemetry.is_on():
@@ -184,7 +195,7 @@ class AsyncRun(Generic[ReturnT]):
             request = await self._see_through(self._backend.execute(operation))
         return request.result()
 
-    async def _in_thread(self, keeper: Keeper, step: Safekeeping) -> bool:
+    async def _in_thread(self, keeper: Keeper, step: Safekeeping) -> bool | frozenset[str]:
         """Use the outbox, whose disk may be slow, beside the loop."""
         try:
             writing = asyncio.get_running_loop().run_in_executor(None, keeper.carry_out, step)

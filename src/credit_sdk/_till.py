@@ -11,9 +11,11 @@ from pydantic import JsonValue
 from credit_sdk._connect import Connections
 from credit_sdk._courier import Courier, KeptRun
 from credit_sdk._flows import ChargePlan, Flow, HoldSupport, Retries, charging, deducting_afterwards
+from credit_sdk._flows.batching import BatchPlan
 from credit_sdk._runners import AsyncBackend, Backend
 from credit_sdk.account import Account, require_account
-from credit_sdk.amounts import Amount, parse_price
+from credit_sdk.amounts import Amount, parse_credits, parse_price
+from credit_sdk.batch import AsyncBatch, Batch
 from credit_sdk.charge import AsyncOpenCharge, OpenCharge
 from credit_sdk.errors import ConfigurationError
 from credit_sdk.identifiers import new_request_id
@@ -40,6 +42,18 @@ class ChargeRequest:
     policy: ChargePolicy | None = None
     description: str | None = None
     """Kept by a user's own balance only."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRequest:
+    """What a caller says about a job of many records. Amounts are credits."""
+
+    service_type: str
+    service_name: str | None
+    request_id: str
+    cost_each: Amount
+    estimate: Amount
+    ttl_seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +93,16 @@ class Till:
         plan = self._plan(account, request)
         flow = self._flow(plan, reserve=request.reserve)
         return AsyncOpenCharge(plan, flow, self.async_backend(account), self._keeper(account))
+
+    def open_batch(self, account: Account, request: BatchRequest) -> Batch:
+        """Return a job to be entered with `with`."""
+        plan = _batch_plan(account, request)
+        return Batch(plan, self.retries, self.backend(account), self._keeper(account))
+
+    def open_async_batch(self, account: Account, request: BatchRequest) -> AsyncBatch:
+        """Return a job to be entered with `async with`."""
+        plan = _batch_plan(account, request)
+        return AsyncBatch(plan, self.retries, self.async_backend(account), self._keeper(account))
 
     def backend(self, account: Account | None = None) -> Backend:
         """Return the blocking backend, on behalf of the account's session where that is all we have."""
@@ -133,6 +157,19 @@ class Till:
         if account is None or account.session_token is None or self.has_credential:
             return None
         return account.session_token.get_secret_value()
+
+
+def _batch_plan(account: Account, request: BatchRequest) -> BatchPlan:
+    return BatchPlan(
+        org_id=paying_organization(account),
+        user_id=account.user_id,
+        service_type=request.service_type,
+        service_name=request.service_name,
+        request_id=request.request_id,
+        cost_each=parse_credits(request.cost_each, argument="cost_each"),
+        estimate=parse_credits(request.estimate, argument="estimate"),
+        ttl_seconds=request.ttl_seconds,
+    )
 
 
 def paying_organization(account: Account) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from credit_sdk._flows import Forget, HandOver, Keep
+from credit_sdk._flows import Forget, HandOver, Keep, Recall
 from credit_sdk._resources import PerProcess
 from credit_sdk._store import Store
 from credit_sdk.errors import OutboxError
@@ -120,6 +120,19 @@ class Outbox:
         with self._opened() as store:
             rows = store.reading("select * from charges where destination = ?", [destination])
             return any(not _is_owned(store, row) and _read(row)[0] is not None for row in rows)
+
+    def owed(self, step: Recall, destination: str) -> frozenset[str]:
+        """Return which of the request ids belong to operations that succeeded and are not confirmed."""
+        if not self.exists():
+            return frozenset()
+        with self._opened() as store:
+            rows = store.reading("select * from charges where destination = ?", [destination])
+        charges = [charge for charge, _ in map(_read, rows) if charge is not None]
+        return step.request_ids & {
+            charge.request_id
+            for charge in charges
+            if charge.org_id == step.org_id and charge.outcome == "succeeded"
+        }
 
     def entries(self) -> list[OutboxEntry]:
         """Return everything that is kept, oldest first."""

@@ -12,9 +12,10 @@ from credit_sdk._flows import Action, acting_on, retrying, selecting_account
 from credit_sdk._ledgers import ledger_of, payer_fields, refunding
 from credit_sdk._questions import given, who_is_asking, with_session
 from credit_sdk._runners import run
-from credit_sdk._till import ChargeRequest, Metadata, paying_organization
+from credit_sdk._till import BatchRequest, ChargeRequest, Metadata, paying_organization
 from credit_sdk.account import Account, require_account
 from credit_sdk.amounts import Amount
+from credit_sdk.batch import Batch
 from credit_sdk.charge import OpenCharge
 from credit_sdk.operations import Operation, ResultT_co, parse
 from credit_sdk.policy import ChargePolicy
@@ -85,6 +86,25 @@ class CreditDeductionService(Billing):
             policy=policy,
         )
         return self._till.open(account, request)
+
+    def batch(
+        self,
+        account: Account,
+        *,
+        request_id: str,
+        service_type: str,
+        cost_each: Amount,
+        estimate: Amount,
+        service_name: str | None = None,
+        ttl_seconds: int = operations.DEFAULT_HOLD_SECONDS,
+    ) -> Batch:
+        """Return a block in which each record of a job is charged `cost_each` as it succeeds, once.
+
+        `estimate` is held at first, in credits, and again whenever that runs out. A job that runs again
+        under its `request_id` goes on where it stopped. An organisation has to pay.
+        """
+        request = BatchRequest(service_type, service_name, request_id, cost_each, estimate, ttl_seconds)
+        return self._till.open_batch(account, request)
 
     def within(self, connection: "Connection") -> "CreditDeductionService":
         """Return this service within the caller's own PostgreSQL transaction.

@@ -12,7 +12,7 @@ from credit_sdk._flows.holding import Action, acting_on
 from credit_sdk._flows.planning import ChargePlan
 from credit_sdk._flows.retrying import Retries, retrying
 from credit_sdk._flows.selecting import require_known, selecting_account
-from credit_sdk._flows.steps import Failed, Flow, Forget, HandOver, Keep, Perform, Safekeeping, Sleep
+from credit_sdk._flows.steps import Failed, Flow, Forget, HandOver, Keep, Perform, Recall, Safekeeping, Sleep
 
 __all__ = [
     "Action",
@@ -24,6 +24,7 @@ __all__ = [
     "HoldSupport",
     "Keep",
     "Perform",
+    "Recall",
     "Retries",
     "Safekeeping",
     "Sleep",

@@ -61,7 +61,15 @@ class HandOver:
     reason: str
 
 
-Safekeeping: TypeAlias = Keep | Forget | HandOver
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Ask which of some charges of an organisation the outbox keeps as owed; answers their request ids."""
+
+    org_id: str
+    request_ids: frozenset[str]
+
+
+Safekeeping: TypeAlias = Keep | Forget | HandOver | Recall
 Step: TypeAlias = Operation[Any] | Sleep | Perform | Safekeeping
 Flow: TypeAlias = Generator[Step, Any, ReturnT]
 """What a step answers depends on the step, which the type of a generator cannot say."""

@@ -1,10 +1,11 @@
 """An awaiting service as a blocking one, so that one text tests both."""
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial, wraps
-from typing import Any, cast
+from types import TracebackType
+from typing import Any, Self, cast
 
 from anyio.from_thread import BlockingPortal
 
@@ -16,7 +17,9 @@ from credit_sdk import (
     CreditDeductionService,
     CreditSDK,
 )
+from credit_sdk.batch import AsyncBatch
 from credit_sdk.charge import AsyncOpenCharge
+from credit_sdk.models import BatchReceipt
 
 
 def blocking(service: AsyncCreditDeductionService, portal: BlockingPortal) -> CreditDeductionService:
@@ -63,6 +66,9 @@ class _Blocking:
     def charge(self, *args: Any, **kwargs: Any) -> AbstractContextManager[AsyncOpenCharge]:
         return self._portal.wrap_async_context_manager(self._service.charge(*args, **kwargs))
 
+    def batch(self, *args: Any, **kwargs: Any) -> "_BlockingBatch":
+        return _BlockingBatch(self._service.batch(*args, **kwargs), self._portal)
+
     def billable(self, *args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         decorate = self._service.billable(*args, **kwargs)
 
@@ -71,6 +77,31 @@ class _Blocking:
             return calling(decorate(_awaiting(function)), self._portal)
 
         return billed
+
+
+class _BlockingBatch:
+    def __init__(self, batch: AsyncBatch, portal: BlockingPortal) -> None:
+        self._batch = batch
+        self._portal = portal
+
+    @property
+    def receipt(self) -> BatchReceipt:
+        return self._batch.receipt
+
+    def __enter__(self) -> Self:
+        self._portal.call(self._batch.__aenter__)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._portal.call(self._batch.__aexit__, kind, error, traceback)
+
+    def remaining(self, records: Iterable[Any], *, key: Callable[[Any], object]) -> Iterator[Any]:
+        return _reading(self._batch.remaining, self._portal)(records, key=key)  # type: ignore[no-any-return]
+
+    def record(self, key: object) -> AbstractContextManager[None]:
+        return self._portal.wrap_async_context_manager(self._batch.record(key))
 
 
 def _calling(function: Callable[..., Any], portal: BlockingPortal) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ from credit_sdk.contract.capturing import TestCapture, TestExpiry
 from credit_sdk.contract.deducting import TestCheck, TestDeduct, TestOverage, TestRequestIds, TestWhoMaySpend
 from credit_sdk.contract.extending import TestCapsAndExtensions, TestExtendHold, TestExtensionsOnce
 from credit_sdk.contract.holding import TestPlaceHold, TestVoid, TestWhichHold
+from credit_sdk.contract.jobs import TestJobs
 from credit_sdk.contract.parting import TestCapsAndParts, TestChargeHold, TestCheckCharges, TestPartsOnce
 from credit_sdk.contract.pooling import TestAddCredits, TestAllocate, TestListAllocations, TestPool
 from credit_sdk.contract.reading import (
@@ -38,6 +39,7 @@ __all__ = [
     "TestExpiry",
     "TestExtendHold",
     "TestExtensionsOnce",
+    "TestJobs",
     "TestListAllocations",
     "TestListCharges",
     "TestMethods",
