@@ -26,6 +26,7 @@
     │   └── HoldExpiredError        410
     ├── RateLimitedError            429  retryable
     ├── UnavailableError            503  retryable
+    │   ├── PaymentsUnavailableError     nothing can be bought here; not retryable
     │   └── OutcomeUnknownError          the request may have been carried out
     └── UnexpectedResponseError          the other side does not speak this protocol
 
@@ -342,6 +343,13 @@ class UnavailableError(_RetryLaterError):
 
     code = "unavailable"
     status = 503
+
+
+class PaymentsUnavailableError(UnavailableError):
+    """Payments are not set up here: nothing can be bought."""
+
+    code = "payments_unavailable"
+    retryable = False
 
 
 class OutcomeUnknownError(UnavailableError):

@@ -6,10 +6,11 @@ from string import Formatter
 from typing import Any, Literal
 
 from credit_sdk import operations
-from credit_sdk.operations import Operation
+from credit_sdk.operations import Operation, crossapp
 
 BASE_PATH = "/api/v1/org-billing"
 FINANCIAL_PATH = "/api/financial"
+CROSS_APP_PATH = "/api/cross-app"
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 REQUEST_ID_HEADER = "X-Request-ID"
 API_KEY_HEADER = "X-API-Key"
@@ -89,4 +90,20 @@ ADDRESSES: tuple[Address, ...] = (
     Address("POST", FINANCIAL_PATH + "/refunds", operations.RefundSpending),
 )
 
-ADDRESS_OF: dict[type[Operation[Any]], Address] = {address.operation: address for address in ADDRESSES}
+CROSS_APP_ADDRESSES: tuple[Address, ...] = (
+    Address("POST", CROSS_APP_PATH + "/auth", crossapp.LogIn),
+    Address("POST", CROSS_APP_PATH + "/validate-token", crossapp.ValidateToken),
+    Address("POST", CROSS_APP_PATH + "/refresh-token", crossapp.RefreshToken),
+    Address("POST", CROSS_APP_PATH + "/logout", crossapp.LogOut),
+    Address("GET", CROSS_APP_PATH + "/user-info", crossapp.GetUserInfo),
+    Address("POST", CROSS_APP_PATH + "/credits/check", crossapp.CheckAppCredits),
+    Address("POST", CROSS_APP_PATH + "/credits/consume", crossapp.ConsumeAppCredits),
+    Address("POST", CROSS_APP_PATH + "/credits/purchase", crossapp.PurchaseCredits),
+    Address("GET", CROSS_APP_PATH + "/credits/packages", crossapp.ListPackages),
+    Address("GET", CROSS_APP_PATH + "/credits/subscriptions", crossapp.ListAppSubscriptions),
+)
+"""What applications ask about users who log in with them: no operations of the ledger."""
+
+ADDRESS_OF: dict[type[Operation[Any]], Address] = {
+    address.operation: address for address in (*ADDRESSES, *CROSS_APP_ADDRESSES)
+}

@@ -16,10 +16,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from credit_sdk.backends.sql import AsyncSqlBackend
 from credit_sdk.errors import CreditError
+from credit_sdk.wire import CROSS_APP_PATH
 from reference_server.access import Ledger
 from reference_server.api import Api
 from reference_server.auth import Authenticator
 from reference_server.counting import Counter
+from reference_server.crossapp.api import CrossAppApi
+from reference_server.crossapp.payments import NoPayments
+from reference_server.crossapp.people import People
 from reference_server.encoding import problem_response
 from reference_server.health import Readiness, healthz
 from reference_server.limits import Limiter, counter_of
@@ -121,6 +125,7 @@ def _routes(
         Route("/openapi.json", openapi_json),
         Route("/docs", docs),
         *LogIns(settings, backend, limiter, people).routes(),
+        Below(CROSS_APP_PATH, CrossAppApi(settings, People(backend), ledger, NoPayments(), limiter)),
         Below("/api", api),
     ]
 

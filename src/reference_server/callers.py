@@ -9,6 +9,14 @@ from credit_sdk.models import Role
 CONSUME = "consume_credits"
 READ = "read_credits"
 MANAGE = "manage_credits"
+APP_PERMISSIONS = (
+    "read_user_info",
+    "read_credits",
+    "consume_credits",
+    "purchase_credits",
+    "manage_subscriptions",
+)
+"""What an application may be permitted to do for the users who log in with it."""
 SCOPES = (CONSUME, READ, MANAGE, "read_user_info", "purchase_credits", "manage_subscriptions")
 
 

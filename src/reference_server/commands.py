@@ -30,6 +30,8 @@ def register(app: typer.Typer) -> None:
     token = typer.Typer(help="Make sessions and API keys, on the database.", no_args_is_help=True)
     token.command("create-session")(create_session)
     token.command("create-key")(create_key)
+    token.command("register-app")(register_application)
+    token.command("rotate-keys")(rotate_keys)
     app.add_typer(token, name="token")
 
 
@@ -172,6 +174,50 @@ def create_key(
             key = create_api_key(connection, name, scope, key_id=key_id, **limits)
     typer.echo(f"id {key_id}", err=True)
     typer.echo(key)
+
+
+def register_application(
+    *,
+    app_id: Annotated[str, typer.Argument(help="What the application calls itself in requests.")],
+    name: Annotated[str, typer.Option(help="What people call it.")],
+    permission: Annotated[list[str], typer.Option(help="What it may do; give it several times for more.")],
+    domain: Annotated[str | None, typer.Option(help="Where it lives.")] = None,
+    key_required: Annotated[
+        bool, typer.Option("--key-required", help="Refuse requests without the API key.")
+    ] = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Register an application in which users log in, or change it, and print its new API key, once."""
+    from reference_server.callers import APP_PERMISSIONS  # noqa: PLC0415
+
+    unknown = set(permission).difference(APP_PERMISSIONS)
+    if unknown:
+        choices = ", ".join(APP_PERMISSIONS)
+        raise typer.BadParameter(f"{min(unknown)!r} is not one of {choices}.", param_hint="--permission")
+    url = _database_url(database_url)
+    with _one_line_errors(url):
+        import psycopg  # noqa: PLC0415
+
+        from reference_server.credentials import register_app  # noqa: PLC0415
+
+        with psycopg.connect(url) as connection:
+            key = register_app(connection, app_id, name, permission, domain=domain, key_required=key_required)
+    typer.echo(key)
+
+
+def rotate_keys(database_url: DatabaseUrl = None) -> None:
+    """Let a new key sign the sessions of applications' users; sessions of the old one end by themselves."""
+    url = _database_url(database_url)
+    with _one_line_errors(url):
+        import psycopg  # noqa: PLC0415
+
+        from reference_server.credentials import rotate_signing_key  # noqa: PLC0415
+        from reference_server.crossapp.tokens import SigningKey  # noqa: PLC0415
+
+        new = SigningKey.new()
+        with psycopg.connect(url) as connection:
+            rotate_signing_key(connection, new.kid, new.private_key, new.public_key)
+    typer.echo(f"Key {new.kid} signs from now on.")
 
 
 def _given_url(option: str | None) -> str | None:

@@ -66,6 +66,38 @@ def create_api_key(
     return key
 
 
+def register_app(
+    connection: Connection,
+    app_id: str,
+    name: str,
+    permissions: Collection[str],
+    *,
+    domain: str | None = None,
+    key_required: bool = False,
+) -> str:
+    """Register an application, or change it, and return its new API key."""
+    key = KEY_PREFIX + secrets.token_urlsafe(32)
+    connection.execute(
+        "INSERT INTO app_integrations"
+        " (app_id, app_name, app_domain, api_key_hash, api_key_required, permissions)"
+        " VALUES (%s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (app_id) DO UPDATE SET app_name = excluded.app_name, app_domain = excluded.app_domain,"
+        " api_key_hash = excluded.api_key_hash, api_key_required = excluded.api_key_required,"
+        " permissions = excluded.permissions",
+        [app_id, name, domain, digest(key), key_required, list(permissions)],
+    )
+    return key
+
+
+def rotate_signing_key(connection: Connection, kid: str, private_key: str, public_key: str) -> None:
+    """Let a new key sign the tokens of applications' users; what older ones have signed stays valid."""
+    connection.execute("UPDATE cross_app_signing_keys SET retired_at = ledger.now() WHERE retired_at IS NULL")
+    connection.execute(
+        "INSERT INTO cross_app_signing_keys (kid, private_key, public_key) VALUES (%s, %s, %s)",
+        [kid, private_key, public_key],
+    )
+
+
 def is_known(connection: Connection, user_id: str) -> bool:
     """Whether somebody has that id: in the table of users, or as a member of an organisation."""
     found = connection.execute(

@@ -10,8 +10,8 @@ import psycopg
 from credit_sdk.backends.sql import SqlBackend
 from credit_sdk.models import Role
 from credit_sdk.operations import AddCredits, Allocate, GrantCredits
-from reference_server.callers import CONSUME, READ
-from reference_server.credentials import Connection, create_api_key, open_session
+from reference_server.callers import APP_PERMISSIONS, CONSUME, READ
+from reference_server.credentials import Connection, create_api_key, open_session, register_app
 from reference_server.passwords import hash_password
 
 ADMIN = "2d30c892-5140-48e9-87fa-899cbeb6c2fb"
@@ -20,6 +20,7 @@ LOOPNET_2 = "7b1f6c1e-52a4-4d0f-9c3e-0c5a4e1d0002"
 SYSTEM_ADMIN = "7b1f6c1e-52a4-4d0f-9c3e-0c5a4e1d0009"
 CUSTOMER = "123"
 SERVICE_KEY_ID = UUID("7b1f6c1e-52a4-4d0f-9c3e-0c5a4e1d00aa")
+APP = "whatnot-autoprint"
 LLM_ORG = "test-org-llm-001"
 LOOPNET_ORG = "test-loopnet"
 
@@ -120,6 +121,13 @@ def _load_organization(connection: Connection, org_id: str, organization: _Organ
         )
 
 
+def _register(connection: Connection) -> str:
+    """Register the application of the integration guide, with the permissions that the guide selects."""
+    return register_app(
+        connection, APP, "Whatnot Autoprint", APP_PERMISSIONS, domain="whatnot-autoprint.example"
+    )
+
+
 def _load_credits(database_url: str) -> None:
     """Grant and allocate under fixed request ids, which do it once."""
     backend = SqlBackend(database_url, pool_size=1)
@@ -161,6 +169,6 @@ def _issue(connection: Connection) -> dict[str, Any]:
     return {
         "sessions": {user.email: open_session(connection, subject) for subject, user in _USERS.items()},
         "service_api_key": create_api_key(connection, "demo service", [CONSUME, READ], key_id=SERVICE_KEY_ID),
-        "apps": {},
+        "apps": {APP: {"app_id": APP, "api_key": _register(connection)}},
         "user_ids": {user.email: subject for subject, user in _USERS.items()},
     }

@@ -22,13 +22,13 @@ Found = dict[str, Any] | None
 
 async def find_caller(backend: AsyncSqlBackend, token_digest: bytes) -> Found:
     """Return whose session or API key it is; None when it is not known."""
-    found: Found = await _ask(backend, _FIND_CALLER, token_digest)
+    found: Found = await ask(backend, _FIND_CALLER, token_digest)
     return found
 
 
 async def recognise(backend: AsyncSqlBackend, subject: str, email: str | None, name: str | None) -> Found:
     """Return who the identity provider's subject is here; None for someone who was switched off."""
-    found: Found = await _ask(backend, _RECOGNISE, subject, email, name)
+    found: Found = await ask(backend, _RECOGNISE, subject, email, name)
     return found
 
 
@@ -36,16 +36,16 @@ async def open_session(backend: AsyncSqlBackend, user_id: str, *, is_system_admi
     """Open a session of a user and return its token."""
     token = SESSION_PREFIX + secrets.token_urlsafe(32)
     seconds = int(SESSION_TTL.total_seconds())
-    await _ask(backend, _OPEN_SESSION, digest(token), user_id, is_system_admin, seconds)
+    await ask(backend, _OPEN_SESSION, digest(token), user_id, is_system_admin, seconds)
     return token
 
 
 async def close_session(backend: AsyncSqlBackend, token: str) -> None:
     """End the session of a token, if it is one's."""
-    await _ask(backend, _CLOSE_SESSION, digest(token))
+    await ask(backend, _CLOSE_SESSION, digest(token))
 
 
-async def _ask(backend: AsyncSqlBackend, statement: str, *parameters: object) -> Any:
+async def ask(backend: AsyncSqlBackend, statement: str, *parameters: object) -> Any:
     """Return the value of a statement that commits by itself, in one round trip."""
     try:
         async with backend.engine.connect() as connection:

@@ -48,6 +48,10 @@ class Limiter:
         """Count a request without a valid credential; raise `TooManyRequestsError` at too many."""
         await self._count(Quota("refused", self.settings.refused_per_minute), address)
 
+    async def count_log_in(self, whose: str, per_minute: int, who: str) -> Mapping[str, str]:
+        """Count an attempt to log in; raise `TooManyRequestsError` at too many."""
+        return await self._count(Quota(f"logins-{whose}", per_minute), who)
+
     def _quota(self, caller: Caller, method: str, route: Route | None) -> Quota | None:
         if isinstance(caller, ApiKey):
             if caller.requests_per_minute is not None:

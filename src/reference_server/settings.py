@@ -89,6 +89,10 @@ class Settings(IdentitySettings):
     safe_per_minute: PerMinute = 100
     refused_per_minute: PerMinute = 300
     """How many requests without a valid credential one client address may send."""
+    logins_per_account: PerMinute = 10
+    """How often one account's password may be tried in a minute, rightly or not."""
+    logins_per_address: PerMinute = 60
+    """How often passwords may be tried from one client address in a minute."""
     rate_limit_url: Annotated[RedisUrl | None, Field(repr=False)] = None
     """The Redis in which several processes count requests together; without it each counts for itself."""
     top_up_url: Annotated[str, AfterValidator(_template)] | None = None

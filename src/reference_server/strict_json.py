@@ -1,7 +1,7 @@
 """JSON as RFC 8259 has it and no laxer: what Python's parser forgives is refused here.
 
 Numbers with a fraction or an exponent become `Decimal` and never pass through a binary float;
-only inside `request_metadata`, which is kept but not counted with, they become floats.
+only inside metadata, which is kept but not counted with, they become floats.
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from credit_sdk.errors import FieldError, MalformedRequestError, ValidationFailedError
 
-METADATA = "request_metadata"
+METADATA = frozenset({"request_metadata", "metadata", "app_metadata"})
 DEEPEST_BODY = 8
 LONGEST_INTEGER = 40
 LONGEST_FRACTION = 100
@@ -57,8 +57,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
         raise MalformedRequestError("An object of the body names a member twice.")
-    if METADATA in members:
-        members[METADATA] = _with_floats(members[METADATA])
+    for name in METADATA & members.keys():
+        members[name] = _with_floats(members[name])
     return members
 
 
@@ -106,7 +106,7 @@ def _refuse_deep_nesting(document: object) -> None:
 
 def _containers(item: object) -> list[object]:
     if isinstance(item, dict):
-        return [child for key, child in item.items() if key != METADATA and isinstance(child, dict | list)]
+        return [child for key, child in item.items() if key not in METADATA and isinstance(child, dict | list)]
     if isinstance(item, list):
         return [child for child in item if isinstance(child, dict | list)]
     return []

@@ -86,6 +86,29 @@ class Credential:
             return {"Cookie": f"{SESSION_COOKIE}={self.session_token}"}
         return {}
 
+    def of_session(self, session_token: str) -> "Credential":
+        """Return the credential of a user's session."""
+        return Credential(session_token=session_token)
+
+
+class AppCredential(Credential):
+    """An application's key, and beside it the session of the user whom it acts for."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot travel in a header, without repeating it."""
+        for name in Credential.__slots__:
+            if getattr(self, name) is not None:
+                Credential(**{name: getattr(self, name)})
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that carry both."""
+        key = {API_KEY_HEADER: self.api_key} if self.api_key else {}
+        return key | ({"Authorization": f"Bearer {self.session_token}"} if self.session_token else {})
+
+    def of_session(self, session_token: str) -> "Credential":
+        """Return the same application's credential with a user's session."""
+        return AppCredential(api_key=self.api_key, session_token=session_token)
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -70,7 +70,7 @@ class HttpBackend:
     def as_caller(self, session_token: str) -> "HttpBackend":
         """Return the same connections with a user's session."""
         view = object.__new__(HttpBackend)
-        view.__dict__.update(self.__dict__, _credential=Credential(session_token=session_token))
+        view.__dict__.update(self.__dict__, _credential=self._credential.of_session(session_token))
         return view
 
     def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
@@ -139,7 +139,7 @@ class AsyncHttpBackend:
     def as_caller(self, session_token: str) -> "AsyncHttpBackend":
         """Return the same connections with a user's session."""
         view = object.__new__(AsyncHttpBackend)
-        view.__dict__.update(self.__dict__, _credential=Credential(session_token=session_token))
+        view.__dict__.update(self.__dict__, _credential=self._credential.of_session(session_token))
         return view
 
     async def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:

@@ -40,7 +40,7 @@ ResultT_co = TypeVar("ResultT_co", bound=BaseModel, covariant=True)
 OperationT = TypeVar("OperationT", bound="Operation[Any]")
 
 
-def _storable_text(text: str) -> str:
+def storable_text(text: str) -> str:
     """Refuse what PostgreSQL cannot keep as text: U+0000 and lone surrogates."""
     if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise ValueError("must not contain U+0000 or lone surrogates")
@@ -81,7 +81,7 @@ def _metadata(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
         raise ValueError("must be JSON: no NaN, no infinity, no lone surrogates") from error
     if size > LARGEST_METADATA_BYTES:
         raise ValueError(f"must be at most {LARGEST_METADATA_BYTES} bytes of JSON, not {size}")
-    _storable_text(_texts(value))
+    storable_text(_texts(value))
     redacted: dict[str, JsonValue] = redact(value)
     return redacted
 
@@ -135,9 +135,9 @@ RequestId = Annotated[str, Field(min_length=1, max_length=255, pattern=_PRINTABL
 ApiKeyId = Annotated[str, Field(min_length=1, max_length=255, pattern=_PRINTABLE)]
 ServiceType = Annotated[str, Field(min_length=1, max_length=100, pattern=_PRINTABLE)]
 ServiceName = Annotated[
-    str, Field(min_length=1, max_length=255), AfterValidator(_storable_text), AfterValidator(redact_text)
+    str, Field(min_length=1, max_length=255), AfterValidator(storable_text), AfterValidator(redact_text)
 ]
-Notes = Annotated[str, Field(max_length=2_000), AfterValidator(_storable_text), AfterValidator(redact_text)]
+Notes = Annotated[str, Field(max_length=2_000), AfterValidator(storable_text), AfterValidator(redact_text)]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_metadata)]
 HoldSeconds = Annotated[int, Field(ge=1, le=LONGEST_HOLD_SECONDS), Whole]
 Cursor = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[A-Za-z0-9_-]+$")]

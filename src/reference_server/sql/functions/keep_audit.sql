@@ -152,3 +152,10 @@ AFTER INSERT ON credits_transactions
 FOR EACH ROW
 WHEN (new.transaction_type = 'credit_addition')
 EXECUTE FUNCTION ledger.keep_audit('grant', '', 'user_id', 'user_id amount', '');
+
+CREATE OR REPLACE TRIGGER keep_audit_of_rows
+AFTER INSERT OR UPDATE OR DELETE ON app_integrations
+FOR EACH ROW
+EXECUTE FUNCTION ledger.keep_audit(
+  'app', '', 'app_id', 'app_name app_domain permissions status api_key_required', 'api_key_hash'
+);

@@ -1,0 +1,1 @@
+"""Users who log in here from other applications (SPEC section 6, /api/cross-app)."""

@@ -1,0 +1,22 @@
+-- Puts a new hash of the same password in the place of an old one, unless that was changed meanwhile.
+CREATE OR REPLACE FUNCTION identity.rehash_password(user_id BIGINT, old_hash TEXT, new_hash TEXT) RETURNS VOID
+LANGUAGE plpgsql
+VOLATILE
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+  _subject CONSTANT TEXT := (
+    SELECT coalesce(u.subject, u.id::TEXT) FROM users AS u WHERE u.id = rehash_password.user_id
+  );
+  _caller CONSTANT JSONB := ledger.act_as(jsonb_build_object('actor', _subject, 'actor_kind', 'user'));
+BEGIN
+  UPDATE users AS u
+  SET password_hash = rehash_password.new_hash
+  WHERE u.id = rehash_password.user_id AND u.password_hash = rehash_password.old_hash;
+  PERFORM ledger.act_as(_caller);
+END;
+$$;
+
+REVOKE ALL ON FUNCTION identity.rehash_password FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION identity.rehash_password TO credits_app;
