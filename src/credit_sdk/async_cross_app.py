@@ -4,8 +4,8 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from credit_sdk._cross_app import AsyncTokenLock, CrossAppSettings, token_dying
-from credit_sdk._flows import Retries, retrying
+from credit_sdk._cross_app import CrossAppSettings, is_ending
+from credit_sdk._flows import retrying
 from credit_sdk._questions import given
 from credit_sdk._runners import run_async
 from credit_sdk.amounts import Amount
@@ -103,7 +103,7 @@ class AsyncCrossApp(CrossAppSettings):
 
     async def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
         """Carry out an operation of `credit_sdk.operations.crossapp` in the session, with retries."""
-        if self._expires_at is not None and token_dying(self._expires_at, time.time()):
+        if self._expires_at is not None and is_ending(self._expires_at, time.time()):
             await self._refresh(self._token())
         token = self._token()
         try:

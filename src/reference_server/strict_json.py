@@ -106,7 +106,9 @@ def _refuse_deep_nesting(document: object) -> None:
 
 def _containers(item: object) -> list[object]:
     if isinstance(item, dict):
-        return [child for key, child in item.items() if key not in METADATA and isinstance(child, dict | list)]
+        return [
+            child for key, child in item.items() if key not in METADATA and isinstance(child, dict | list)
+        ]
     if isinstance(item, list):
         return [child for child in item if isinstance(child, dict | list)]
     return []

@@ -34,7 +34,7 @@ def classes(module: str, *, blocking: bool) -> list[str]:
     return [ast.unparse(ast.parse(segment)) for segment in segments]
 
 
-@pytest.mark.parametrize("module", ["service.py", "client.py", "sdk.py"])
+@pytest.mark.parametrize("module", ["service.py", "client.py", "sdk.py", "cross_app.py"])
 def test_the_blocking_classes_are_the_awaiting_ones_without_awaiting(module: str) -> None:
     assert classes(module, blocking=False) == classes(f"async_{module}", blocking=True)
 

@@ -22,9 +22,9 @@ from credit_sdk.operations._base import (
 
 _NAME = r"^[A-Za-z0-9_.-]+$"
 AppId = Annotated[str, Field(min_length=1, max_length=100, pattern=_NAME)]
-SessionToken = Annotated[str, Field(min_length=1, max_length=4_096, repr=False)]
+SessionToken = Annotated[str, Field(min_length=1, max_length=4_096)]
 Email = Annotated[str, Field(min_length=1, max_length=320), AfterValidator(storable_text)]
-Password = Annotated[str, Field(min_length=1, max_length=1_024, repr=False), AfterValidator(storable_text)]
+Password = Annotated[str, Field(min_length=1, max_length=1_024), AfterValidator(storable_text)]
 AppUserId = Annotated[str, Field(max_length=255), AfterValidator(storable_text)]
 PackageId = Annotated[str, Field(min_length=1, max_length=100, pattern=_NAME)]
 WebAddress = Annotated[str, Field(min_length=9, max_length=2_048, pattern=r"^https?://[\x21-\x7e]+$")]
@@ -35,7 +35,7 @@ class LogIn(Operation[crossapp.AppSession]):
 
     app_id: AppId
     email: Email
-    password: Password
+    password: Password = Field(repr=False)
     app_user_id: AppUserId | None = None
     app_metadata: Metadata = Field(default_factory=dict)
 
@@ -43,35 +43,35 @@ class LogIn(Operation[crossapp.AppSession]):
 class ValidateToken(Operation[crossapp.TokenValidity]):
     """Ask whether a token is good, and whose it is."""
 
-    session_token: SessionToken | None = None
+    session_token: SessionToken | None = Field(default=None, repr=False)
     app_id: AppId
 
 
 class RefreshToken(Operation[crossapp.RefreshedToken]):
     """Exchange a token for a new one, up to an hour after its end. The old one works for another minute."""
 
-    session_token: SessionToken | None = None
+    session_token: SessionToken | None = Field(default=None, repr=False)
     app_id: AppId
 
 
 class LogOut(Operation[crossapp.LoggedOut]):
     """End a session. Repeating it changes nothing."""
 
-    session_token: SessionToken | None = None
+    session_token: SessionToken | None = Field(default=None, repr=False)
     app_id: AppId
 
 
 class GetUserInfo(Operation[crossapp.AppUser]):
     """Look at the user of a session."""
 
-    session_token: SessionToken | None = None
+    session_token: SessionToken | None = Field(default=None, repr=False)
     app_id: AppId | None = None
 
 
 class CheckAppCredits(Operation[crossapp.AppCredits]):
     """Look at the user's balance, and ask whether so much could be taken now."""
 
-    session_token: SessionToken | None = None
+    session_token: SessionToken | None = Field(default=None, repr=False)
     app_id: AppId
     required_credits: Credits | None = None
 
@@ -84,7 +84,7 @@ class ConsumeAppCredits(Operation[crossapp.AppConsumption]):
 
     idempotency = "request_id"
 
-    session_token: SessionToken | None = None
+    session_token: SessionToken | None = Field(default=None, repr=False)
     app_id: AppId
     credits: Credits
     service: ServiceType
@@ -105,7 +105,7 @@ class PurchaseCredits(Operation[crossapp.AppCheckout]):
         }
     )
 
-    session_token: SessionToken | None = None
+    session_token: SessionToken | None = Field(default=None, repr=False)
     app_id: AppId
     package_id: PackageId | None = None
     credits: Credits | None = None
@@ -121,12 +121,12 @@ class PurchaseCredits(Operation[crossapp.AppCheckout]):
 class ListPackages(Operation[crossapp.CreditPackages]):
     """List the packages that are for sale."""
 
-    session_token: SessionToken | None = None
+    session_token: SessionToken | None = Field(default=None, repr=False)
     app_id: AppId | None = None
 
 
 class ListAppSubscriptions(Operation[crossapp.AppSubscriptions]):
     """List the user's subscriptions."""
 
-    session_token: SessionToken | None = None
+    session_token: SessionToken | None = Field(default=None, repr=False)
     app_id: AppId | None = None

@@ -1,0 +1,140 @@
+"""Applications whose users log in with a credits server; `async_cross_app.py` awaits."""
+
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from credit_sdk._cross_app import CrossAppSettings, is_ending
+from credit_sdk._flows import retrying
+from credit_sdk._questions import given
+from credit_sdk._runners import run
+from credit_sdk.amounts import Amount
+from credit_sdk.errors import NotAuthenticatedError, TokenExpiredError
+from credit_sdk.models import crossapp as models
+from credit_sdk.operations import Operation, ResultT_co, crossapp, parse
+
+
+class CrossApp(CrossAppSettings):
+    """An application and the user who has logged in with it.
+
+    See `CrossAppSettings` for the arguments.
+
+    One object stands for one user's session. Its token is refreshed before it ends, and once when the
+    server says that it has; threads and tasks that share the object wait for the one that refreshes. All
+    methods may raise `NotAuthenticatedError`, `PermissionDeniedError`, `RateLimitedError` and
+    `UnavailableError`, the latter after all retries.
+    """
+
+    def login(
+        self,
+        email: str,
+        password: str,
+        *,
+        app_user_id: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> models.AppSession:
+        """Log a user in. Raises `InvalidTokenError` for a wrong email or password."""
+        fields = {"app_id": self.app_id, "email": email, "password": password} | given(
+            {"app_user_id": app_user_id, "app_metadata": metadata}
+        )
+        session = self._send(parse(crossapp.LogIn, fields), None)
+        self._keep(session.session_token, session.expires_at)
+        return session
+
+    def validate(self) -> models.TokenValidity:
+        """Ask whether the session is good; one that has ended is not refreshed for it."""
+        return self._send(self._about(crossapp.ValidateToken, session_token=self._token()), None)
+
+    def user_info(self) -> models.AppUser:
+        """Look at the user."""
+        return self.execute(self._about(crossapp.GetUserInfo))
+
+    def check(self, required_credits: Amount | None = None) -> models.AppCredits:
+        """Look at the user's balance, and whether so much could be taken now: advice, no more."""
+        return self.execute(self._about(crossapp.CheckAppCredits, required_credits=required_credits))
+
+    def consume(
+        self,
+        credits: Amount,
+        service: str,
+        description: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        *,
+        request_id: str | None = None,
+    ) -> models.AppConsumption:
+        """Take credits for a service that has succeeded, once for each `request_id`.
+
+        Raises `InsufficientCreditsError`, `IdempotencyConflictError`.
+        """
+        said = given({"description": description, "metadata": metadata, "request_id": request_id})
+        order = self._about(crossapp.ConsumeAppCredits, credits=credits, service=service, **said)
+        return self.execute(order)
+
+    def purchase(
+        self, return_url: str, *, package_id: str | None = None, credits: Amount | None = None
+    ) -> models.AppCheckout:
+        """Begin a purchase of a package, or of so many credits.
+
+        Raises `PaymentsUnavailableError` where nothing can be bought.
+        """
+        said = given({"package_id": package_id, "credits": credits})
+        return self.execute(self._about(crossapp.PurchaseCredits, return_url=return_url, **said))
+
+    def packages(self) -> tuple[models.CreditPackage, ...]:
+        """List what is for sale."""
+        return (self.execute(self._about(crossapp.ListPackages))).packages
+
+    def subscriptions(self) -> tuple[models.AppSubscription, ...]:
+        """List what the user has subscribed to."""
+        return (self.execute(self._about(crossapp.ListAppSubscriptions))).subscriptions
+
+    def logout(self) -> None:
+        """End the session; without one, do nothing."""
+        token = self._session_token
+        if token is None:
+            return
+        try:
+            self._send(self._about(crossapp.LogOut), token)
+        except NotAuthenticatedError:
+            # It has ended already.
+            self._forget()
+            return
+        self._forget()
+
+    def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
+        """Carry out an operation of `credit_sdk.operations.crossapp` in the session, with retries."""
+        if self._expires_at is not None and is_ending(self._expires_at, time.time()):
+            self._refresh(self._token())
+        token = self._token()
+        try:
+            return self._send(operation, token)
+        except TokenExpiredError:
+            self._refresh(token)
+        return self._send(operation, self._token())
+
+    def _refresh(self, old: str) -> None:
+        """Exchange the token, unless somebody else just has."""
+        with self._lock.held():
+            if self._session_token != old:
+                return
+            new = self._send(self._about(crossapp.RefreshToken), old)
+            self._keep(new.new_session_token, new.expires_at)
+
+    def _send(self, operation: Operation[ResultT_co], token: str | None) -> ResultT_co:
+        backend = self._connections.backend
+        view = backend if token is None else backend.as_caller(token)
+        return run(retrying(operation, self._retries), view)
+
+    def close(self) -> None:
+        """Close the connections; the session goes on."""
+        self._connections.close()
+
+    def __enter__(self) -> Self:
+        """Return the object itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        self.close()
