@@ -16,7 +16,6 @@ LAST_ROW = 110
 
 NOT_YET = {
     **dict.fromkeys(range(82, 91), "payments are not there yet"),
-    **dict.fromkeys((97, 98), "passwords are not there yet"),
 }
 
 SHOWN_BY = """
@@ -76,6 +75,9 @@ SHOWN_BY = """
 95 server/test_limits.py::test_a_session_changes_twenty_times_a_minute
 95 server/test_shared_limits.py::test_servers_share_one_figure
 96 server/test_limits.py::test_a_forged_forwarded_for_helps_nobody
+97 server/test_cross_app.py::test_a_flood_of_log_ins_is_stopped_by_account_and_by_address
+98 server/test_cross_app.py::test_who_is_unknown_and_who_is_mistaken_get_equal_answers
+98 server/test_cross_app.py::test_who_is_unknown_costs_as_much_work
 99 server/test_bad_input.py::test_smuggling_is_refused
 100 ledger/test_privileges.py::test_an_application_writes_no_table
 100 ledger/test_privileges.py::test_an_application_is_denied

@@ -24,7 +24,8 @@ def test_credentials(demo: dict[str, Any]) -> None:
     assert sorted(demo["sessions"]) == sorted(demo["user_ids"]) == EMAILS
     assert demo["user_ids"]["admin@example.com"] == "2d30c892-5140-48e9-87fa-899cbeb6c2fb"
     assert demo["user_ids"]["user@example.com"] == "123"
-    assert demo["apps"] == {}
+    assert list(demo["apps"]) == ["whatnot-autoprint"]
+    assert sorted(demo["apps"]["whatnot-autoprint"]) == ["api_key", "app_id"]
 
 
 def test_organisations(server: Running, demo: dict[str, Any]) -> None:

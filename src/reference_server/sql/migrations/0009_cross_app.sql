@@ -49,3 +49,9 @@ CREATE TABLE app_credit_usage (
   service VARCHAR(100) NOT NULL,
   created_at TIMESTAMPTZ NOT NULL DEFAULT ledger.now()
 );
+
+-- No policy: what these hold is read through functions alone.
+ALTER TABLE app_integrations ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cross_app_signing_keys ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cross_app_sessions ENABLE ROW LEVEL SECURITY;
+ALTER TABLE app_credit_usage ENABLE ROW LEVEL SECURITY;
