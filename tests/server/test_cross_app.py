@@ -7,7 +7,7 @@ import hashlib
 import json
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -281,6 +281,15 @@ def test_a_consumption_is_taken_once_for_each_id(customer: Customer, database: C
         "SELECT app_id, credits, service FROM app_credit_usage WHERE user_id = %s", [customer.id]
     ).fetchall()
     assert used == [(customer.app_id, 5, "print")] * 2
+
+
+def test_ids_of_one_application_are_not_anothers(customer: Customer, database: Connection) -> None:
+    app_id = f"{customer.app_id}-2"
+    neighbour = replace(customer, app_id=app_id, api_key=register_app(database, app_id, "Another", ALL))
+    body = {"credits": 5, "service": "print", "request_id": "job-1"}
+    for each in (customer, neighbour):
+        answer = each.post("credits/consume", body | {"session_token": each.token()})
+        assert answer.json()["replayed"] is False
 
 
 def test_too_little_is_told_with_figures(customer: Customer) -> None:
