@@ -4,12 +4,15 @@ Neither row-level security nor a revoked right holds for a superuser, whatever r
 statement takes it back.
 """
 
+import logging
 import secrets
 
 import psycopg
 from psycopg import sql
 
 from credit_sdk.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
 
 APPLICATION = "credits_app"
 SERVER = "credits_server"
@@ -20,6 +23,10 @@ _STRONGEST = """
     WHERE (rolsuper OR rolbypassrls) AND pg_has_role(session_user, oid, 'MEMBER')
     ORDER BY rolname = session_user DESC, rolname
     LIMIT 1
+"""
+_OWNS = """
+    SELECT pg_get_userbyid(relowner) FROM pg_class
+    WHERE oid = to_regclass('public.credit_holds') AND pg_has_role(session_user, relowner, 'MEMBER')
 """
 _PLAIN = "LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE NOREPLICATION"
 
@@ -38,6 +45,21 @@ def refuse_superuser(database_url: str) -> None:
         f"CREATE ROLE {SERVER} LOGIN PASSWORD '...' IN ROLE {APPLICATION}; and serve with its URL, "
         "or give --allow-superuser."
     )
+
+
+def warn_of_owner(database_url: str) -> None:
+    """Say so if the URL logs in as the owner of the tables: what the server drops it could take back."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        found = connection.execute(_OWNS).fetchone()
+    if found is not None:
+        logger.warning(
+            "The database URL logs in as %s, which owns the tables: the server acts as %s, but could take "
+            "those rights back. A role of its own is safer: CREATE ROLE %s LOGIN PASSWORD '...' IN ROLE %s;",
+            found[0],
+            APPLICATION,
+            SERVER,
+            APPLICATION,
+        )
 
 
 def least_privileged(owner_url: str) -> str:

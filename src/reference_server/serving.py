@@ -29,7 +29,7 @@ from reference_server.logs import configure_logs
 from reference_server.measuring import FOLDER_VARIABLE
 from reference_server.middleware import Traffic
 from reference_server.migrate import MigrationError, migrate
-from reference_server.privileges import least_privileged, refuse_superuser
+from reference_server.privileges import least_privileged, refuse_superuser, warn_of_owner
 from reference_server.settings import Settings
 
 DATABASE = "credits"
@@ -63,11 +63,14 @@ def serve(serving: Serving) -> None:
         given = _given_database(serving)
         # A wrong setting or a taken port is said before a cluster is made.
         settings = Settings.of(**serving.settings | {"database_url": given or "postgresql:///"})
+        configure_logs(settings.log_format, requests=settings.log_requests)
         listener = stack.enter_context(_listening(settings))
         if given and not (serving.demo or settings.allow_superuser):
             refuse_superuser(given)
         url = given or _embedded_database(stack, serving.data_directory)
         _migrate(url)
+        if given:
+            warn_of_owner(given)
         credentials = {"credentials": load_demo(url)} if serving.demo else {}
         address = base_url(listener.getsockname())
         settings = settings.model_copy(
@@ -105,7 +108,6 @@ class DrainingServer(Server):
 
 
 def _run(settings: Settings, listener: socket.socket, workers: int) -> None:
-    configure_logs(settings.log_format, requests=settings.log_requests)
     if workers == 1:
         app = create_app(settings)
         DrainingServer(server_config(settings, app), app.state.traffic).run(sockets=[listener])

@@ -199,6 +199,17 @@ def test_what_waits_while_the_last_cap_is_removed_is_not_under_it(books: Books, 
     assert isinstance(found, dict)
 
 
+def test_an_overdue_hold_is_captured_as_it_is_while_the_last_cap_is_removed(
+    books: Books, ann: Member
+) -> None:
+    books.do(books.cap("organization", "month", 10_000))
+    hold = books.do(ann.hold(5_000))
+    books.execute("UPDATE credit_holds SET expires_at = ledger.now() WHERE id = %s", hold["hold_id"])
+    found = books.meanwhile(books.cap("organization", "month", None), books.capture(hold))
+    assert isinstance(found, dict)
+    assert found["credits_used"] == 5_000
+
+
 def test_caps_set_and_removed_among_charges_count_exactly(books: Books) -> None:
     members = [books.member() for _ in range(6)]
     calls = [member.deduct(100, api_key_id="key-1") for member in members for _ in range(4)]

@@ -258,14 +258,16 @@ def test_a_program_on_the_database_names_whom_it_acts_for(
     ]
 
 
+@pytest.mark.parametrize("called", ["credit_addition", "purchase", "subscription"])
 def test_what_is_given_to_a_user_names_the_administrator(
-    server: Running, organization: Organization, database: Connection
+    server: Running, organization: Organization, database: Connection, called: str
 ) -> None:
     user = f"given-in-{organization.org_id}"
     database.execute("INSERT INTO users (subject, email) VALUES (%s, %s)", [user, f"{user}@example.com"])
     before = entries(database, organization)
     address = f"/api/financial/credits/{user}/add"
-    assert send(server, "member", organization, ("POST", address, {"amount": 5})).status_code == 403
-    assert send(server, "system_admin", organization, ("POST", address, {"amount": 5})).status_code == 200
+    gift = {"amount": 5, "transaction_type": called}
+    assert send(server, "member", organization, ("POST", address, gift)).status_code == 403
+    assert send(server, "system_admin", organization, ("POST", address, gift)).status_code == 200
     [(*said, _)] = [each for each in entries(database, organization) if each not in before]
     assert said == [f"root-of-{organization.org_id}", "user", "grant.created", "the-same"]

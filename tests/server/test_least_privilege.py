@@ -129,6 +129,21 @@ def test_a_superuser_serves_where_that_was_asked_for(
     assert process.stop()[0] == 0
 
 
+def test_the_owner_of_the_tables_serves_and_is_warned(
+    serve: Serve, make_role: Callable[[str], str], database_url: str
+) -> None:
+    """As on a managed database, where nobody is a superuser."""
+    url = make_role("IN ROLE credits_app")
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        give = "ALTER TABLE credit_holds OWNER TO {}"
+        owner.execute(sql.SQL(give).format(sql.Identifier(user_of(url))))
+    code, _, err = serve("--database-url", url).stop()
+    assert code == 0
+    assert f"logs in as {user_of(url)}, which owns the tables" in err
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute("ALTER TABLE credit_holds OWNER TO CURRENT_USER")
+
+
 def test_with_a_database_of_its_own_the_server_is_no_superuser(serve: Serve, tmp_path: Path) -> None:
     for _ in range(2):
         process = serve("--data-directory", str(tmp_path / "data"))

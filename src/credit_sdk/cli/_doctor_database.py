@@ -101,6 +101,13 @@ def _role(found: dict[str, Any]) -> Finding:
             "the URL is a superuser's, whom no rule of the database binds.",
             "Use a role that was granted credits_app.",
         )
+    if found["is_owner"]:
+        return Finding(
+            "role",
+            "warning",
+            "the URL is that of the role that owns the tables: it could change them past every rule.",
+            "Use a role that was granted credits_app; keep this one for `credits migrate`.",
+        )
     return Finding("role", "ok", "an ordinary role.")
 
 

@@ -145,7 +145,9 @@ BEGIN
           );
           CONTINUE WHEN _capped OR ledger.expire_overdue(_hold.org_id, _hold.user_id, _hold.id);
         END IF;
-        _problem := ledger.spending_problem(_hold.org_id, _hold.user_id, capture_hold.credits, _hold.credits);
+        _problem := ledger.spending_problem(
+          _hold.org_id, _hold.user_id, coalesce(capture_hold.credits, _hold.credits), _hold.credits
+        );
         IF _problem IS NOT NULL THEN
           PERFORM ledger.refuse(_problem);
         END IF;

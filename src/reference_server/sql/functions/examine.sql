@@ -13,6 +13,10 @@ BEGIN
     'server_version', current_setting('server_version_num')::INTEGER,
     'is_standby', pg_is_in_recovery(),
     'is_superuser', (SELECT role.rolsuper FROM pg_roles AS role WHERE role.rolname = session_user),
+    'is_owner', (
+      SELECT pg_has_role(session_user, class.relowner, 'MEMBER')
+      FROM pg_class AS class WHERE class.oid = 'public.credit_holds'::REGCLASS
+    ),
     'is_durable', current_setting('fsync')::BOOLEAN AND current_setting('synchronous_commit') <> 'off',
     'connections', (SELECT sum(numbackends) FROM pg_stat_database),
     'max_connections', current_setting('max_connections')::INTEGER,

@@ -146,11 +146,12 @@ AFTER INSERT OR UPDATE OF credits OR DELETE ON credit_caps
 FOR EACH ROW
 EXECUTE FUNCTION ledger.keep_audit('cap', 'org_id', 'subject', 'scope subject period credits', '');
 
--- What an administrator gives a user. What users spend is in `credits_transactions`, and no change of this.
+-- What a user is given, whatever it is called. What users spend, and what of it is given back, is in
+-- `credits_transactions`, and no change of this.
 CREATE OR REPLACE TRIGGER keep_audit_on_insert
 AFTER INSERT ON credits_transactions
 FOR EACH ROW
-WHEN (new.transaction_type = 'credit_addition')
+WHEN (new.amount > 0 AND new.refund_of IS NULL)
 EXECUTE FUNCTION ledger.keep_audit('grant', '', 'user_id', 'user_id amount', '');
 
 CREATE OR REPLACE TRIGGER keep_audit_of_rows
