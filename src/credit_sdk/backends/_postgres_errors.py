@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import sqlalchemy.exc
 
+from credit_sdk.backends._bounded import SilenceError
 from credit_sdk.backends._reasons import postgres_reason
 from credit_sdk.errors import (
     ConfigurationError,
@@ -79,6 +80,8 @@ def connection_error(error: Exception, host: str) -> CreditError:
 def statement_error(error: psycopg.Error, host: str, scale: int) -> CreditError:
     """Return what a failed statement means."""
     state = error.sqlstate
+    if isinstance(error, SilenceError):
+        return OutcomeUnknownError(f"PostgreSQL at {host} did not answer in time.")
     if state is None:
         return OutcomeUnknownError(f"The connection to PostgreSQL at {host} was lost before it answered.")
     if state.startswith(_OWN_CLASS):

@@ -5,6 +5,7 @@ connection, in one autocommitted statement: one round trip.
 """
 
 import asyncio
+import math
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -20,6 +21,7 @@ from sqlalchemy.util import greenlet_spawn
 from credit_sdk._resources import PerLoop, PerProcess
 from credit_sdk.amounts import MILLICREDITS_PER_CREDIT
 from credit_sdk.backends._books import Books
+from credit_sdk.backends._bounded import bounded, connecting_bounded
 from credit_sdk.backends._dialogues import hold_dialogue, hold_dialogue_async
 from credit_sdk.backends._joined import AsyncConnection, AsyncJoinedBackend, Connection, JoinedBackend
 from credit_sdk.backends._outcomes import outcome_error
@@ -36,6 +38,8 @@ DEFAULT_POOL_SIZE = 10
 DEFAULT_TIMEOUT_SECONDS = 10.0
 GRACE_SECONDS = 5.0
 """How much longer than PostgreSQL itself we wait for it to give up."""
+_CANCELLING_SECONDS = 1.0
+"""How much later an awaiting call is cancelled, whatever it waits for."""
 
 
 class SqlBackend:
@@ -61,7 +65,10 @@ class SqlBackend:
             url = database_url(source)
             self._books = Books(host_of(url), scale)
             options = engine_options(url, pool_size, timeout)
-            self._engines = PerProcess(lambda: create_engine(url, **options), lambda engine: engine.dispose())
+            self._engines = PerProcess(
+                lambda: bounded(create_engine(url, **options), timeout + GRACE_SECONDS),
+                lambda engine: engine.dispose(),
+            )
 
     @property
     def peer(self) -> dict[str, str]:
@@ -128,7 +135,8 @@ class AsyncSqlBackend:
         pool_size: int = DEFAULT_POOL_SIZE,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
-        self._longest = timeout + GRACE_SECONDS
+        longest = timeout + GRACE_SECONDS
+        self._longest = longest + _CANCELLING_SECONDS
         if isinstance(source, AsyncEngine):
             self._books = Books(host_of(source.url), scale)
             self._engines = PerLoop(lambda: source, _leave_open)
@@ -136,6 +144,7 @@ class AsyncSqlBackend:
             url = database_url(source)
             self._books = Books(host_of(url), scale)
             options = engine_options(url, pool_size, timeout)
+            options["connect_args"]["async_creator_fn"] = connecting_bounded(longest)
             self._engines = PerLoop(
                 lambda: _tracked(create_async_engine(url, **options)),
                 lambda engine: engine.dispose(),
@@ -264,7 +273,8 @@ def engine_options(url: URL, pool_size: int, timeout: float) -> dict[str, Any]:
         # Every statement commits by itself, so there is nothing to roll back on return.
         "pool_reset_on_return": None,
         "connect_args": {
-            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            # In whole seconds, and libpq takes one for two.
+            "connect_timeout": min(math.ceil(timeout), CONNECT_TIMEOUT_SECONDS),
             "application_name": "credit-sdk",
             # The server gives up first; a host that is gone is noticed by TCP.
             "options": f"{given} -c statement_timeout={milliseconds}".strip(),
