@@ -71,9 +71,7 @@ def test_a_blocking_call_ends_without_an_answer(url: str, proxy: Proxy, error: t
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("error", AWAITED)
-async def test_an_awaited_call_ends_without_an_answer(
-    url: str, proxy: Proxy, error: type[Exception]
-) -> None:
+async def test_an_awaited_call_ends_without_an_answer(url: str, proxy: Proxy, error: type[Exception]) -> None:
     async with AsyncCreditDeductionService(url, **IMPATIENT) as billing:
         assert await billing.check(ADA, 5)
         proxy.on_request = silence
