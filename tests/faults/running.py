@@ -10,12 +10,14 @@ from uuid import uuid4
 from credit_sdk import CreditDeductionService
 from credit_sdk.models import OutboxEntry
 from tests.faults.rig import Rig, eventually
-from tests.faults.schedules import CLIENT_DIES, Breaker, Schedule
+from tests.faults.schedules import CLIENT_DIES, DISK_FULL, Breaker, Schedule
 from tests.faults.workload import Log, Workload
 
 USER = "ada"
 MILLI = 1_000
 _TRIES = 100
+_PAGE = 4_096
+_SMALLEST_OUTBOX = 6 * _PAGE
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,15 @@ def carry_out(rig: Rig, schedule: Schedule, folder: Path) -> Run:
     workload = _workload(rig, schedule, folder)
     open_books(rig, workload.org_id, schedule.allocated)
     breaker = Breaker(rig, schedule)
-    dying = replace(workload, dies_at=schedule.instant if schedule.fault == CLIENT_DIES else 0)
-    client = rig.nursery.start("client", dying.as_json())
+    doomed = replace(
+        workload,
+        dies_at=schedule.instant if schedule.fault == CLIENT_DIES else 0,
+        largest_file=_SMALLEST_OUTBOX + schedule.instant * _PAGE if schedule.fault == DISK_FULL else 0,
+    )
+    client = rig.nursery.start("client", doomed.as_json())
     breaker.client_is(client)
     status = end_of(rig, client)
-    breaker.wait(status)
+    breaker.wait(status, Log(workload.log))
     rig.heal()
     if schedule.runs_again or not Log(workload.log).said("done"):
         again = end_of(rig, rig.nursery.start("client", workload.as_json()))

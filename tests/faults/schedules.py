@@ -11,7 +11,7 @@ from random import Random
 
 from tests.faults.proxy import Mishap, Proxy
 from tests.faults.rig import Rig, Transport, stop_process
-from tests.faults.workload import Job, Shape
+from tests.faults.workload import Job, Log, Shape
 
 STOPPED_SECONDS = 0.5
 Breaking = Callable[[Rig, int], None]
@@ -45,6 +45,7 @@ PROCESS_FAULTS: dict[str, Breaking] = {
     "a session killed": lambda rig, _: rig.kill_a_session(),
 }
 CLIENT_DIES = "client dies at a step of its own"
+DISK_FULL = "client's disk is full"
 SERVER_FAULTS = {name for name in PROCESS_FAULTS if "server" in name}
 DATABASE_MISHAPS = {each for each in Mishap if each not in {Mishap.TWICE, Mishap.AGAIN_LATER}}
 
@@ -102,7 +103,7 @@ def _faults() -> list[tuple[Transport, str]]:
         found.append(("http", f"network: {mishap.name}"))
         if mishap in DATABASE_MISHAPS:
             found += [("sql", f"network: {mishap.name}"), ("http", f"behind the server: {mishap.name}")]
-    for name in [CLIENT_DIES, *PROCESS_FAULTS]:
+    for name in [CLIENT_DIES, DISK_FULL, *PROCESS_FAULTS]:
         if name not in SERVER_FAULTS:
             found.append(("sql", name))
         if name != "database refuses connections":
@@ -143,9 +144,12 @@ class Breaker:
         self._client_pid = pid
         self._client.set()
 
-    def wait(self, status: int) -> None:
+    def wait(self, status: int, log: Log) -> None:
         """Return when what was broken is whole again. `status` is how the client has ended."""
-        self.hits += self._schedule.fault == CLIENT_DIES and status == -signal.SIGKILL
+        if self._schedule.fault == CLIENT_DIES:
+            self.hits = int(status == -signal.SIGKILL)
+        if self._schedule.fault == DISK_FULL:
+            self.hits = len(log.said("full"))
         if self._thread.ident is not None:
             self._thread.join()
 
@@ -156,7 +160,7 @@ class Breaker:
                 return None
             self.hits += 1
             return self._mishap
-        if number == first and self._schedule.fault != CLIENT_DIES:
+        if number == first and self._schedule.fault in PROCESS_FAULTS:
             self.hits += 1
             self._thread.start()
         return None

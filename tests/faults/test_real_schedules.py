@@ -1,6 +1,6 @@
 """Seeded schedules over real processes: clients, a server and PostgreSQL are killed, stopped and cut off.
 
-120 schedules run by default, 3,000 with the soak profile. A failure names its seed, which replays the
+100 schedules run by default, 3,000 with the soak profile. A failure names its seed, which replays the
 schedule (not every interleaving): `CREDITS_FAULT_SEED=57 pytest tests/faults/test_real_schedules.py`.
 """
 
@@ -17,7 +17,7 @@ from tests.faults.schedules import CLIENT_DIES, FAULTS, Schedule
 from tests.faults.workload import Job
 
 CHUNK = 10
-CHUNKS = 300 if os.environ.get("CREDITS_TEST_PROFILE") == "soak" else 12
+CHUNKS = 300 if os.environ.get("CREDITS_TEST_PROFILE") == "soak" else 10
 CHOSEN = os.environ.get("CREDITS_FAULT_SEED")
 
 

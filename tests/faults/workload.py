@@ -6,6 +6,7 @@ done. The log is the judge's: the product never reads it, but for the probe that
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ import pytest
 
 from credit_sdk import Account, AsyncCreditDeductionService, CreditDeductionService, Outbox, Retries
 from credit_sdk.backends import http, sql
-from credit_sdk.errors import ConflictError, CreditError, HoldClosedError, RefusedError
+from credit_sdk.errors import ConflictError, CreditError, HoldClosedError, OutboxError, RefusedError
 from credit_sdk.models import PendingCharge
 from tests.faults import planted
 
@@ -62,6 +63,8 @@ class Workload:
     at_once: int
     dies_at: int = 0
     """The step at which the process kills itself; 0 for none."""
+    largest_file: int = 0
+    """How many bytes a file may have, as if the disk were full then; 0 for as many as it likes."""
     plant: str = ""
     """A bug of `planted` that it has; none if empty."""
 
@@ -109,6 +112,8 @@ def run(workload: Workload) -> None:
     """Do the jobs, and close the service as a well-behaved application does."""
     if workload.plant:
         getattr(planted, workload.plant)(pytest.MonkeyPatch())
+    if workload.largest_file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (workload.largest_file, workload.largest_file))
     if workload.dies_at:
         _die_at(workload.dies_at)
     # Who waits for a database that says nothing waits long enough to see it, and no longer.
@@ -227,4 +232,6 @@ def _stream(job: Job, log: Log) -> Iterator[Decimal]:
 
 
 def _name(error: CreditError) -> str:
+    if isinstance(error, OutboxError):
+        return "full"
     return "refused" if isinstance(error, _DEFINITE) else "unknown"
