@@ -92,12 +92,11 @@ def test_a_planted_bug_is_found(
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, control: Control
 ) -> None:
     getattr(planted, control.plant)(monkeypatch)
-    verdicts = [
-        verdict_on(run) for run in runs(rig, replace(control.schedule, plant=control.plant), tmp_path)
-    ]
-    found = [verdict for verdict in verdicts if verdict is not None]
-    assert found, "the judge has found nothing"
-    assert all(control.verdict in verdict for verdict in found), found
+    planted_in = replace(control.schedule, plant=control.plant)
+    verdicts = (verdict_on(run) for run in runs(rig, planted_in, tmp_path))
+    found = next((verdict for verdict in verdicts if verdict is not None), None)
+    assert found is not None, "the judge has found nothing"
+    assert control.verdict in found
 
 
 @pytest.mark.parametrize(
