@@ -41,6 +41,8 @@ class Proxy:
         self.upstream_port = upstream_port
         self.port = 0
         self.requests = 0
+        self.still_coming = 0
+        """How many requests have yet to arrive once more."""
         self.on_request: OnRequest = lambda _: None
         self.is_refusing = False
         self._read_request = {"http": _http_request, "postgresql": _postgresql_request}[speaks]
@@ -125,7 +127,8 @@ class Proxy:
                 case Mishap.TWICE:
                     await self._send_beside(request)
                 case Mishap.AGAIN_LATER:
-                    self._loop.call_later(LATE_SECONDS, self._in_background, self._send_beside(request))
+                    self.still_coming += 1
+                    self._loop.call_later(LATE_SECONDS, self._in_background, self._send_late(request))
             back.write(request)
             await back.drain()
 
@@ -133,6 +136,12 @@ class Proxy:
         task = asyncio.ensure_future(sending)
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
+
+    async def _send_late(self, request: bytes) -> None:
+        try:
+            await self._send_beside(request)
+        finally:
+            self.still_coming -= 1
 
     async def _send_beside(self, request: bytes) -> None:
         """Send a request on a connection of its own, as a network that duplicates does."""

@@ -110,8 +110,8 @@ def judge(run: Run) -> None:
 
 def _judge_books(run: Run) -> None:
     began = set(run.log.said("began"))
-    # What comes again later may set credits aside after everything is over.
-    if not run.schedule.fault.endswith("AGAIN_LATER"):
+    # A hold that is placed after its request was given up is nobody's: its time ends it.
+    if not run.schedule.delays_requests:
         forgotten = began.intersection(run.after_delivery.held)
         assert not forgotten, f"the holds of {forgotten} are open for nobody"
     assert run.at_last.held == []

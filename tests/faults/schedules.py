@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from random import Random
 
 from tests.faults.proxy import Mishap, Proxy
-from tests.faults.rig import Rig, Transport, stop_process
+from tests.faults.rig import Rig, Transport, eventually, stop_process
 from tests.faults.workload import Job, Log, Shape
 
 STOPPED_SECONDS = 0.5
@@ -75,6 +75,11 @@ class Schedule:
     def kills_client(self) -> bool:
         return self.fault in {CLIENT_DIES, "client killed"}
 
+    @property
+    def delays_requests(self) -> bool:
+        """Whether a request may be carried out when nobody waits for it any more."""
+        return self.fault.endswith(("AGAIN_LATER", "stopped for a while"))
+
     @classmethod
     def of_seed(cls, seed: int) -> "Schedule":
         random = Random(seed)
@@ -135,10 +140,10 @@ class Breaker:
         self._client_pid = 0
         where, _, mishap = schedule.fault.rpartition(": ")
         self._mishap = Mishap[mishap] if where else None
-        proxy = rig.behind_server if where.startswith("behind") else rig.proxy(schedule.transport)
+        self._proxy = rig.behind_server if where.startswith("behind") else rig.proxy(schedule.transport)
         self._thread = threading.Thread(target=self._break)
-        proxy.heal()
-        proxy.on_request = self._on_request
+        self._proxy.heal()
+        self._proxy.on_request = self._on_request
 
     def client_is(self, pid: int) -> None:
         self._client_pid = pid
@@ -152,6 +157,7 @@ class Breaker:
             self.hits = len(log.said("full"))
         if self._thread.ident is not None:
             self._thread.join()
+        eventually(lambda: self._proxy.still_coming == 0)
 
     def _on_request(self, number: int) -> Mishap | None:
         first = self._schedule.instant
