@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import psycopg
 import pytest
 from sqlalchemy import make_url
+from sqlalchemy.exc import OperationalError
 
 from credit_sdk import (
     Account,
@@ -79,3 +80,31 @@ async def test_an_awaited_call_ends_without_an_answer(url: str, proxy: Proxy, er
             await AWAITED[error](billing)
         proxy.heal()
         assert await billing.check(ADA, 5)
+
+
+def test_a_connection_that_is_lent_is_hung_up(url: str, proxy: Proxy) -> None:
+    """Who asks the engine itself gives the connection back, which must not be lent again as it is."""
+    backend = sql.SqlBackend(url, pool_size=1, timeout=0.3)
+    with backend.engine.connect() as connection:
+        proxy.on_request = silence
+        with pytest.raises(OperationalError) as caught:
+            connection.exec_driver_sql("SELECT 1")
+    assert caught.value.connection_invalidated
+    proxy.heal()
+    with backend.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+    backend.close()
+
+
+@pytest.mark.anyio
+async def test_an_awaiting_connection_that_is_lent_is_hung_up(url: str, proxy: Proxy) -> None:
+    backend = sql.AsyncSqlBackend(url, pool_size=1, timeout=0.3)
+    async with backend.engine.connect() as connection:
+        proxy.on_request = silence
+        with pytest.raises(OperationalError) as caught:
+            await connection.exec_driver_sql("SELECT 1")
+    assert caught.value.connection_invalidated
+    proxy.heal()
+    async with backend.engine.connect() as connection:
+        assert (await connection.exec_driver_sql("SELECT 1")).scalar() == 1
+    await backend.close()

@@ -23,8 +23,12 @@ class BoundedConnection(psycopg.Connection[Any]):
     """In seconds, for each statement."""
 
     def wait(self, gen: Any, *arguments: Any, **more: Any) -> Any:
-        """Drive one exchange with the server; raises SilenceError when it takes too long."""
-        return super().wait(_within(gen, time.monotonic() + self.longest_wait), *arguments, **more)
+        """Drive one exchange with the server; hangs up and raises SilenceError when it takes too long."""
+        try:
+            return super().wait(_within(gen, time.monotonic() + self.longest_wait), *arguments, **more)
+        except SilenceError:
+            self.pgconn.finish()
+            raise
 
 
 class AsyncBoundedConnection(psycopg.AsyncConnection[Any]):
@@ -38,8 +42,12 @@ class AsyncBoundedConnection(psycopg.AsyncConnection[Any]):
     """In seconds, for each statement."""
 
     async def wait(self, gen: Any, *arguments: Any, **more: Any) -> Any:
-        """Drive one exchange with the server; raises SilenceError when it takes too long."""
-        return await super().wait(_within(gen, time.monotonic() + self.longest_wait), *arguments, **more)
+        """Drive one exchange with the server; hangs up and raises SilenceError when it takes too long."""
+        try:
+            return await super().wait(_within(gen, time.monotonic() + self.longest_wait), *arguments, **more)
+        except SilenceError:
+            self.pgconn.finish()
+            raise
 
 
 def bounded(engine: Engine, longest_wait: float) -> Engine:
