@@ -37,7 +37,7 @@ def test_questions_are_what_is_got_and_the_checks() -> None:
     asked = {address.operation for address in wire.ADDRESSES if address.operation.is_question}
     got = {address.operation for address in wire.ADDRESSES if address.method == "GET"}
     assert got <= asked
-    assert {kind.__name__ for kind in asked - got} == {"CheckCredits", "CheckBalance"}
+    assert {kind.__name__ for kind in asked - got} == {"CheckCredits", "CheckBalance", "CheckCharges"}
     assert operations.VerifyLedger.is_question
     assert not operations.ExpireHolds.is_question
 
