@@ -1,7 +1,7 @@
 # Needs git, make and Python 3.11 or newer; everything else is fetched into .tools and .venv.
 
 PYTHON ?= python3
-PYTEST_FLAGS ?= -n 2
+PYTEST_FLAGS ?= -n 2 --dist loadgroup
 
 UV := $(or $(shell command -v uv),.tools/bin/uv)
 READY := .venv/.ready
@@ -14,7 +14,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 unexport VIRTUAL_ENV
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup demo test check bench soak schema clean
+.PHONY: help setup demo test check bench soak schema site clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -44,8 +44,11 @@ soak: $(READY) ## run the tests with many more examples and faults; takes long
 schema: $(READY) ## write src/reference_server/sql/schema.sql anew
 	@$(RUN)/python -m reference_server.schema_dump
 
+site: $(READY) ## build the documentation into site/
+	@NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --quiet
+
 clean: ## remove what was made here, but for data in .data
-	@rm -rf .venv .tools dist tests/peers/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .tools dist site tests/peers/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find src tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 $(READY): pyproject.toml uv.lock | $(UV)

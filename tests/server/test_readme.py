@@ -29,3 +29,4 @@ def test_the_first_charge_of_the_readme(
     exec(textwrap.dedent(found.group(1)), names)  # noqa: S102 - a page of this repository
     receipt = names["receipt"]
     assert (receipt.org_id, receipt.user_id, receipt.credits_used) == (LOOPNET_ORG, LOOPNET_1, 50)
+    assert found.group(1).strip("\n") in (README.parent / "docs" / "tutorial.md").read_text()
