@@ -69,7 +69,7 @@ class Api:
             name_route(request.scope, resource.path)
         if resource and request.method == "OPTIONS":
             return Response(status_code=204, headers={"Allow": ", ".join(resource.methods)})
-        caller = await self._authenticate(request)
+        caller = await self.authenticate(request)
         route = resource.route(request.method) if resource else None
         headers.update(await self.limiter.spend(caller, request.method, route))
         if not resource:
@@ -78,7 +78,8 @@ class Api:
             raise WrongMethodError(resource.methods)
         return await self._serve(request, route, path, caller, headers)
 
-    async def _authenticate(self, request: Request) -> Caller:
+    async def authenticate(self, request: Request) -> Caller:
+        """Return who sent a request; one without a valid credential is counted, a forged one refused."""
         try:
             caller = await self.authenticator.caller_of(credential_of(request))
         except NotAuthenticatedError:

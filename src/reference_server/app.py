@@ -35,6 +35,11 @@ from reference_server.oidc.access import ProviderTokens
 from reference_server.oidc.provider import Provider
 from reference_server.oidc.routes import LogIns
 from reference_server.origins import CrossOrigin
+from reference_server.payments.books import Books
+from reference_server.payments.checkouts import Seller
+from reference_server.payments.routes import Payments
+from reference_server.payments.stripe_api import StripeApi
+from reference_server.payments.webhook import Webhook
 from reference_server.problems import InternalError, NoSuchAddressError, WrongMethodError
 from reference_server.reference import docs, openapi_json
 from reference_server.refusals import ExplainingLedger
@@ -65,11 +70,13 @@ def create_app(settings: Settings) -> Starlette:
     """Return the server's application. It starts, and says what is missing, without a database too."""
     backend = AsyncSqlBackend(_acting_as(settings.database_role, settings.database_url))
     people = _people(settings, backend)
+    key = settings.stripe_secret_key
+    stripe = StripeApi(key, settings.stripe_api_base) if key else None
     counter = counter_of(settings)
     traffic = Traffic()
     figures = Figures()
     app = Starlette(
-        routes=_routes(settings, backend, people, Limiter(settings, counter), figures),
+        routes=_routes(settings, backend, people, Limiter(settings, counter), figures, stripe),
         middleware=[
             Middleware(Observed, figures),
             Middleware(Envelope),
@@ -77,7 +84,7 @@ def create_app(settings: Settings) -> Starlette:
             Middleware(Gate, traffic),
         ],
         exception_handlers={HTTPException: _refuse, CreditError: _explain},
-        lifespan=_lifespan(settings, backend, people, counter),
+        lifespan=_lifespan(settings, backend, people, counter, stripe),
     )
     app.router.redirect_slashes = False
     app.state.traffic = traffic
@@ -113,10 +120,12 @@ def _routes(
     people: ProviderTokens | None,
     limiter: Limiter,
     figures: Figures,
+    stripe: StripeApi | None,
 ) -> list[BaseRoute]:
     ledger: Ledger = MeasuredLedger(backend, figures)
     if settings.top_up_url:
         ledger = ExplainingLedger(ledger, settings.top_up_url)
+    books = Books(backend)
     api = Api(settings, ledger, Authenticator(backend, settings.key_cache_seconds, people), limiter)
     return [
         Route("/healthz", healthz),
@@ -126,12 +135,17 @@ def _routes(
         Route("/docs", docs),
         *LogIns(settings, backend, limiter, people).routes(),
         Below(CROSS_APP_PATH, CrossAppApi(settings, People(backend), ledger, NoPayments(), limiter)),
+        *Payments(api, Seller(books, stripe), Webhook(books, settings.stripe_webhook_secret)).routes(),
         Below("/api", api),
     ]
 
 
 def _lifespan(
-    settings: Settings, backend: AsyncSqlBackend, people: ProviderTokens | None, counter: Counter
+    settings: Settings,
+    backend: AsyncSqlBackend,
+    people: ProviderTokens | None,
+    counter: Counter,
+    stripe: StripeApi | None,
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -141,6 +155,8 @@ def _lifespan(
         finally:
             if people:
                 await people.provider.close()
+            if stripe:
+                await stripe.close()
             await counter.close()
             await backend.close()
 

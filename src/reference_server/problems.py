@@ -95,3 +95,9 @@ class LogInError(MalformedRequestError):
 
 class ProviderUnavailableError(UnavailableError):
     """The identity provider does not answer."""
+
+
+class InvalidSignatureError(MalformedRequestError):
+    """The signature does not fit this body and this moment."""
+
+    code = "invalid_signature"

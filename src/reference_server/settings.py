@@ -52,6 +52,13 @@ def _redis(url: str) -> str:
     return url
 
 
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("must be an http(s) address such as https://api.stripe.com")
+    return url.rstrip("/")
+
+
 def _template(url: str) -> str:
     if urlsplit(url).scheme not in {"http", "https"} or url.replace("{org_id}", "").count("{"):
         raise ValueError("must be an http(s) address; {org_id} stands for the organisation")
@@ -69,7 +76,8 @@ Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 class Settings(IdentitySettings):
     """What a server needs to know. The variable of a field is its name in capitals after `CREDITS_`.
 
-    What begins with `OIDC_` and `DATABASE_URL` have no such prefix: others use these names, too.
+    What begins with `OIDC_` or `STRIPE_`, and `DATABASE_URL`, have no such prefix: others use these names,
+    too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -97,6 +105,12 @@ class Settings(IdentitySettings):
     """The Redis in which several processes count requests together; without it each counts for itself."""
     top_up_url: Annotated[str, AfterValidator(_template)] | None = None
     """Where a refused caller is sent to buy credits, with `{org_id}` for the organisation."""
+    stripe_secret_key: Annotated[str | None, Field(repr=False, min_length=1)] = None
+    """The key of the Stripe account that sells credits; without it nothing is sold here."""
+    stripe_webhook_secret: Annotated[str | None, Field(repr=False, min_length=1)] = None
+    """What Stripe signs its events with."""
+    stripe_api_base: Annotated[str, AfterValidator(_address)] | None = None
+    """Where Stripe's API answers, if not at its own address."""
     body_seconds: Annotated[Seconds, Field(gt=0)] = 10
     key_cache_seconds: Annotated[Seconds, Field(le=60)] = 5
     """How long an API key is believed without asking again: a revoked key works at most that long."""
@@ -136,7 +150,7 @@ class Settings(IdentitySettings):
 
 def variable(field: str) -> str:
     """Return the environment variable of a field."""
-    bare = field == "database_url" or field.startswith("oidc_")
+    bare = field == "database_url" or field.startswith(("oidc_", "stripe_"))
     return field.upper() if bare else f"CREDITS_{field.upper()}"
 
 

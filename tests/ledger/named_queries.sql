@@ -134,3 +134,15 @@ WHERE status = 'held' AND expires_at <= now() AND user_id = 7;
 -- credit_hold_extensions_of_hold
 SELECT max(created_at) FROM credit_hold_extensions
 WHERE org_id = 'o' AND hold_id = '01a1fb95-1f71-7022-b497-824d3e7cf0ca' AND created_at <= now();
+-- stripe_subscriptions_of_customer
+SELECT * FROM stripe_subscriptions WHERE customer_id = 'cus_1';
+
+-- stripe_events_open
+SELECT event_id, outcome, detail FROM stripe_events
+WHERE outcome IN ('unmatched', 'refused') ORDER BY received_at;
+
+-- stripe_payments_of_source
+SELECT payment_id FROM stripe_payments WHERE source_id = 'cs_1';
+
+-- stripe_reversals_of_payment
+SELECT sum(amount_cents) FROM stripe_reversals WHERE payment_id = 'pi_1';

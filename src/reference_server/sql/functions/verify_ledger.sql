@@ -42,7 +42,7 @@ BEGIN
   ), added AS (
     SELECT event.org_id, sum(event.credits)::BIGINT AS credits
     FROM org_billing_history AS event
-    WHERE event.event_type IN ('credit_purchase', 'credit_grant', 'pool_refresh')
+    WHERE event.event_type IN ('credit_purchase', 'credit_grant', 'pool_refresh', 'credit_refund')
     GROUP BY event.org_id
   ), captured AS (
     SELECT

@@ -1,0 +1,72 @@
+"""What the database knows of payments: the functions of its schema `payments`."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import sqlalchemy.exc
+
+from credit_sdk.amounts import MILLICREDITS_PER_CREDIT
+from credit_sdk.backends._postgres_errors import connection_error, statement_error
+from credit_sdk.backends.sql import AsyncSqlBackend
+from reference_server.payments.packages import Package
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Calls the functions; each is one statement, which commits by itself."""
+
+    backend: AsyncSqlBackend
+
+    async def packages(self) -> list[Package]:
+        """Return what is for sale now, cheapest first."""
+        rows = await self._ask("SELECT payments.list_packages()")
+        return [Package.model_validate(row) for row in rows]
+
+    async def find_buyer(self, user_id: str | None, org_id: str | None) -> Document:
+        """Return who buys, and as which customer; raise `NotFoundError` for nobody."""
+        found: Document = await self._ask("SELECT payments.find_buyer(%s, %s)", user_id, org_id)
+        return found
+
+    async def keep_customer(self, customer_id: str, buyer: Document) -> str:
+        """Keep a new customer and return which one the buyer is."""
+        statement = "SELECT payments.keep_customer(%s, %s, %s)"
+        kept: str = await self._ask(statement, customer_id, buyer["user_id"], buyer["org_id"])
+        return kept
+
+    async def open_checkout(self, customer_id: str, package_id: str) -> UUID:
+        """Write down what is about to be bought and return its id."""
+        opened: UUID = await self._ask("SELECT payments.open_checkout(%s, %s)", customer_id, package_id)
+        return opened
+
+    async def note_session(self, checkout_id: UUID, session_id: str) -> None:
+        """Write down what Stripe calls a checkout."""
+        await self._ask("SELECT payments.note_session(%s, %s)", checkout_id, session_id)
+
+    async def subscriptions(self, user_id: str | None, org_id: str | None) -> list[Document]:
+        """Return the subscriptions of a user, or of an organisation."""
+        rows: list[Document] = await self._ask("SELECT payments.list_subscriptions(%s, %s)", user_id, org_id)
+        return rows
+
+    async def receive_event(self, event: Document, facts: Document) -> Document:
+        """Apply an event once; return its `outcome` and `detail`."""
+        statement = "SELECT payments.receive_event(%s::jsonb, %s::jsonb)"
+        outcome: Document = await self._ask(statement, json.dumps(event), json.dumps(facts))
+        return outcome
+
+    async def _ask(self, statement: str, *parameters: object) -> Any:
+        host = self.backend.peer["server.address"]
+        try:
+            async with self.backend.engine.connect() as connection:
+                await connection.execution_options(isolation_level="AUTOCOMMIT")
+                return (await connection.exec_driver_sql(statement, parameters)).scalar_one()
+        except sqlalchemy.exc.DBAPIError as error:
+            if isinstance(error.orig, psycopg.Error) and error.orig.sqlstate is not None:
+                raise statement_error(error.orig, host, MILLICREDITS_PER_CREDIT) from None
+            raise connection_error(error.orig or error, host) from None
+        except (sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+            raise connection_error(error, host) from None

@@ -1,0 +1,85 @@
+"""Speaking to Stripe, through its own library. What it refuses or does not answer is one error of ours."""
+
+import logging
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from reference_server.problems import PaymentsUnavailableError
+
+if TYPE_CHECKING:
+    from stripe import HTTPXClient, Price, StripeClient
+    from stripe.checkout import Session
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT_SECONDS = 20
+RETRIES = 2
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class StripeApi:
+    """An account of Stripe. Every call carries a key under which repeating it does nothing new."""
+
+    secret_key: str
+    api_base: str | None = None
+    _client: "StripeClient | None" = None
+    _http: "HTTPXClient | None" = None
+
+    async def make_customer(self, key: str, *, name: str | None, email: str | None) -> str:
+        """Make a customer and return the id."""
+        params: Any = {"name": name, "email": email, "metadata": {"buyer": key}}
+        known = {field: value for field, value in params.items() if value}
+        call = self._connected().v1.customers.create_async(known, {"idempotency_key": f"customer-{key}"})  # type: ignore[arg-type]  # built field by field
+        return (await _answered(call)).id
+
+    async def open_session(self, key: str, **params: Any) -> "Session":
+        """Open a checkout session and return it."""
+        call = self._connected().v1.checkout.sessions.create_async(
+            params,  # type: ignore[arg-type]  # built field by field
+            {"idempotency_key": f"checkout-{key}"},
+        )
+        return await _answered(call)
+
+    async def make_price(self, package: dict[str, Any]) -> "Price":
+        """Make the product and the price of a package and return the price."""
+        params: Any = {
+            "currency": package["currency"],
+            "unit_amount": package["price_cents"],
+            "product_data": {"name": package["name"]},
+            "metadata": {"package_id": package["id"]},
+        }
+        if package["renews_every"]:
+            params["recurring"] = {"interval": package["renews_every"]}
+        key = f"price-{package['id']}-{package['price_cents']}-{package['currency']}"
+        return await _answered(self._connected().v1.prices.create_async(params, {"idempotency_key": key}))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._http is not None:
+            await self._http.close_async()  # type: ignore[no-untyped-call]  # of the library
+
+    def _connected(self) -> "StripeClient":
+        if self._client is None:
+            import stripe  # noqa: PLC0415 - a server without payments does not wait for it
+
+            self._http = stripe.HTTPXClient(timeout=TIMEOUT_SECONDS)
+            self._client = stripe.StripeClient(
+                self.secret_key,
+                base_addresses={"api": self.api_base} if self.api_base else {},
+                max_network_retries=RETRIES,
+                http_client=self._http,
+            )
+        return self._client
+
+
+async def _answered(call: Awaitable[T]) -> T:
+    import stripe  # noqa: PLC0415
+
+    try:
+        return await call
+    except stripe.StripeError as error:
+        # Its text may quote a key or an address of a customer.
+        logger.warning("Stripe refused or did not answer: %s %s", type(error).__name__, error.code)
+        raise PaymentsUnavailableError from None
