@@ -1,4 +1,4 @@
-"""The commands that this package adds to `credits`: serve, migrate, run-due, token."""
+"""The commands that this package adds to `credits`: serve, migrate, run-due, token, packages, payments."""
 
 import json
 import os
@@ -24,6 +24,8 @@ DatabaseUrl = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
+    from reference_server.payments import commands as payments  # noqa: PLC0415 - it uses what is below
+
     app.command()(serve)
     app.command("migrate")(migrate_database)
     app.command("run-due")(run_due)
@@ -33,6 +35,7 @@ def register(app: typer.Typer) -> None:
     token.command("register-app")(register_application)
     token.command("rotate-keys")(rotate_keys)
     app.add_typer(token, name="token")
+    payments.register(app)
 
 
 def serve(

@@ -71,6 +71,14 @@ _ORGANIZATIONS: dict[str, _Organization] = {
 _DEFAULT_ORGANIZATIONS = {ADMIN: LLM_ORG, LOOPNET_1: LOOPNET_ORG, LOOPNET_2: LOOPNET_ORG}
 
 
+_PACKAGES = (
+    ("starter", "Starter", Decimal(1_000), 1_000, None),
+    ("standard", "Standard", Decimal(5_000), 4_500, None),
+    ("monthly", "Monthly", Decimal(5_000), 4_000, "month"),
+)
+"""Id, name, credits, price in cents, and how often it renews. `credits packages sync` makes their prices."""
+
+
 def load_demo(database_url: str) -> dict[str, Any]:
     """Load what of the data is missing and return fresh `credentials`. The URL is the owner's."""
     with psycopg.connect(database_url) as connection:
@@ -79,6 +87,7 @@ def load_demo(database_url: str) -> dict[str, Any]:
         _number_on(connection)
         for org_id, organization in _ORGANIZATIONS.items():
             _load_organization(connection, org_id, organization)
+        _load_packages(connection)
         credentials = _issue(connection)
     _load_credits(database_url)
     return credentials
@@ -126,6 +135,15 @@ def _register(connection: Connection) -> str:
     return register_app(
         connection, APP, "Whatnot Autoprint", APP_PERMISSIONS, domain="whatnot-autoprint.example"
     )
+
+
+def _load_packages(connection: Connection) -> None:
+    for package_id, name, credits, price_cents, renews_every in _PACKAGES:
+        connection.execute(
+            "INSERT INTO credit_packages (id, name, credits, price_cents, renews_every)"
+            " VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            [package_id, name, credits, price_cents, renews_every],
+        )
 
 
 def _load_credits(database_url: str) -> None:

@@ -65,6 +65,22 @@ class Seller:
             raise NotFoundError(f"{_what(price_id, package_id, credits)} is not for sale here.")
         return wanted[0]
 
+    async def purchase(
+        self,
+        user_id: str,
+        *,
+        return_url: str,
+        package_id: str | None = None,
+        credits: Decimal | None = None,
+    ) -> Checkout:
+        """Open a checkout for a user who names a package, or how many credits it must have at least.
+
+        Raises what `find_package` and `checkout` raise.
+        """
+        package = await self.find_package(package_id=package_id, credits=credits)
+        require_address("return_url", return_url)
+        return await self.checkout(package, user_id=user_id, success_url=return_url, cancel_url=return_url)
+
     async def checkout(
         self,
         package: Package,

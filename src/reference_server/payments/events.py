@@ -239,7 +239,9 @@ _READERS: Mapping[str, Callable[[object], Facts]] = {
     "checkout.session.async_payment_succeeded": _session,
     "checkout.session.async_payment_failed": lambda subject: _session(subject, ended="failed"),
     "checkout.session.expired": lambda subject: _session(subject, ended="expired"),
+    # Stripe sends both; the invoice counts once.
     "invoice.paid": _invoice,
+    "invoice.payment_succeeded": _invoice,
     "invoice_payment.paid": _invoice_payment,
     "charge.refunded": _refund,
     "charge.dispute.created": _dispute,

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
+from credit_sdk.backends.sql import AsyncSqlBackend
+from credit_sdk.errors import NotFoundError, ValidationFailedError
+from reference_server.payments.books import Books
+from reference_server.payments.checkouts import Seller
+from reference_server.payments.stripe_api import StripeApi
+from reference_server.problems import PaymentsUnavailableError
 from tests.peers.fake_stripe import FIXTURES, KEY
 from tests.server.payments.conftest import SECRET, STRIPE
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from tests.server.conftest import Organization, Running, StartServer
     from tests.server.payments.conftest import Shop
 
@@ -139,6 +148,36 @@ def test_keys_buy_for_their_organisation_only(
     secret = organization.keys[key]
     assert books.checkout(secret, package, org_id=organization.org_id).status_code == status
     assert books.checkout(secret, package).status_code == 403
+
+
+@pytest.fixture
+async def seller(shop: Running, fake_stripe: str) -> AsyncIterator[Seller]:
+    """What other parts of the server sell with."""
+    backend, api = AsyncSqlBackend(shop.database_url), StripeApi(KEY, fake_stripe)
+    yield Seller(Books(backend), api)
+    await api.close()
+    await backend.close()
+
+
+@pytest.mark.anyio
+async def test_a_purchase_names_a_package_or_how_many_credits_it_needs(books: Shop, seller: Seller) -> None:
+    user_id, _ = books.make_user()
+    package = books.make_package()
+    bought = await seller.purchase(user_id, return_url="https://a.example", package_id=package.id)
+    assert bought.url.endswith(bought.session_id)
+    enough = await seller.purchase(user_id, return_url="https://a.example", credits=Decimal("99.5"))
+    [credits, mode] = books.row(
+        "SELECT credits, mode FROM stripe_checkouts WHERE session_id = %s", enough.session_id
+    )
+    assert (credits, mode) == (100, "payment")
+    with pytest.raises(NotFoundError, match="1000000 credits is not for sale"):
+        await seller.purchase(user_id, return_url="https://a.example", credits=Decimal(1_000_000))
+    with pytest.raises(ValidationFailedError, match="return_url"):
+        await seller.purchase(user_id, return_url="nowhere", package_id=package.id)
+    with pytest.raises(NotFoundError, match="no user"):
+        await seller.purchase("nobody", return_url="https://a.example", package_id=package.id)
+    with pytest.raises(PaymentsUnavailableError):
+        await Seller(seller.books, None).purchase(user_id, return_url="https://a.example")
 
 
 def test_products_are_shown_to_everybody(books: Shop) -> None:
