@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import json
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from credit_sdk.operations import Spend
+from reference_server.payments.events import facts_of
 from tests.server.payments.conftest import event
+from tests.server.test_outage import eventually
 
 if TYPE_CHECKING:
     from credit_sdk.backends.sql import SqlBackend
@@ -125,6 +130,23 @@ def test_events_at_the_same_time_end_as_one_after_the_other(
     assert {answer.status_code for answer in answers} == {200}
     assert books.balance(buyer.user_id) == 75
     assert books.verified() == []
+
+
+def test_a_refund_waits_for_a_payment_that_is_being_applied(
+    sender: Sender, books: Shop, buyer: Buyer
+) -> None:
+    completed = event(COMPLETED, buyer.paid())
+    facts = facts_of(COMPLETED, buyer.paid())
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with ThreadPoolExecutor(1) as thread, psycopg.connect(books.server.database_url) as another_server:
+        another_server.execute(
+            "SELECT payments.receive_event(%s::jsonb, %s::jsonb)", [json.dumps(completed), json.dumps(facts)]
+        )
+        refund = thread.submit(sender.send, event(REFUNDED, buyer.refunded(2_000)))
+        eventually(lambda: refund.done() or books.row(waiting)[0] > 0)
+        another_server.commit()
+        assert refund.result().json()["outcome"] == "applied"
+    assert books.balance(buyer.user_id) == 0
 
 
 def test_a_refund_of_nothing_that_is_known_is_kept_for_an_operator(
