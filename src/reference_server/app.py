@@ -22,7 +22,6 @@ from reference_server.api import Api
 from reference_server.auth import Authenticator
 from reference_server.counting import Counter
 from reference_server.crossapp.api import CrossAppApi
-from reference_server.crossapp.payments import NoPayments
 from reference_server.crossapp.people import People
 from reference_server.encoding import problem_response
 from reference_server.health import Readiness, healthz
@@ -35,6 +34,7 @@ from reference_server.oidc.access import ProviderTokens
 from reference_server.oidc.provider import Provider
 from reference_server.oidc.routes import LogIns
 from reference_server.origins import CrossOrigin
+from reference_server.payments.applications import ApplicationPayments
 from reference_server.payments.books import Books
 from reference_server.payments.checkouts import Seller
 from reference_server.payments.routes import Payments
@@ -76,7 +76,7 @@ def create_app(settings: Settings) -> Starlette:
     traffic = Traffic()
     figures = Figures()
     app = Starlette(
-        routes=_routes(settings, backend, people, Limiter(settings, counter), figures, stripe),
+        routes=_routes(settings, backend, people, Limiter(settings, counter), figures, stripe=stripe),
         middleware=[
             Middleware(Observed, figures),
             Middleware(Envelope),
@@ -120,12 +120,14 @@ def _routes(
     people: ProviderTokens | None,
     limiter: Limiter,
     figures: Figures,
+    *,
     stripe: StripeApi | None,
 ) -> list[BaseRoute]:
     ledger: Ledger = MeasuredLedger(backend, figures)
     if settings.top_up_url:
         ledger = ExplainingLedger(ledger, settings.top_up_url)
     books = Books(backend)
+    seller = Seller(books, stripe)
     api = Api(settings, ledger, Authenticator(backend, settings.key_cache_seconds, people), limiter)
     return [
         Route("/healthz", healthz),
@@ -134,8 +136,11 @@ def _routes(
         Route("/openapi.json", openapi_json),
         Route("/docs", docs),
         *LogIns(settings, backend, limiter, people).routes(),
-        Below(CROSS_APP_PATH, CrossAppApi(settings, People(backend), ledger, NoPayments(), limiter)),
-        *Payments(api, Seller(books, stripe), Webhook(books, settings.stripe_webhook_secret)).routes(),
+        Below(
+            CROSS_APP_PATH,
+            CrossAppApi(settings, People(backend), ledger, ApplicationPayments(seller), limiter),
+        ),
+        *Payments(api, seller, Webhook(books, settings.stripe_webhook_secret)).routes(),
         Below("/api", api),
     ]
 

@@ -3,7 +3,6 @@
 from decimal import Decimal
 from typing import Protocol
 
-from credit_sdk.errors import PaymentsUnavailableError
 from credit_sdk.models.crossapp import AppCheckout, AppSubscription
 
 
@@ -13,7 +12,7 @@ class Payments(Protocol):
     async def checkout(
         self, user_id: int, *, package_id: str | None, credits: Decimal | None, return_url: str
     ) -> AppCheckout:
-        """Make a checkout of a package, or of so many credits.
+        """Make a checkout of a package, or of one with so many credits.
 
         Raises `PaymentsUnavailableError` without payments, `NotFoundError` for an unknown package.
         """
@@ -22,22 +21,3 @@ class Payments(Protocol):
     async def subscriptions(self, user_id: int) -> tuple[AppSubscription, ...]:
         """Return what a user has subscribed to."""
         ...
-
-
-class NoPayments:
-    """Payments that are not set up: nothing can be bought, and nobody has subscribed."""
-
-    async def checkout(
-        self,
-        user_id: int,  # noqa: ARG002 - the protocol's
-        *,
-        package_id: str | None,  # noqa: ARG002 - the protocol's
-        credits: Decimal | None,  # noqa: ARG002 - the protocol's
-        return_url: str,  # noqa: ARG002 - the protocol's
-    ) -> AppCheckout:
-        """Refuse."""
-        raise PaymentsUnavailableError
-
-    async def subscriptions(self, user_id: int) -> tuple[AppSubscription, ...]:  # noqa: ARG002 - the protocol's
-        """Return none."""
-        return ()

@@ -6,11 +6,10 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
-from credit_sdk.errors import FieldError, NotFoundError, ValidationFailedError
+from credit_sdk.errors import FieldError, NotFoundError, PaymentsUnavailableError, ValidationFailedError
 from reference_server.payments.books import Books
 from reference_server.payments.packages import Package
 from reference_server.payments.stripe_api import StripeApi
-from reference_server.problems import PaymentsUnavailableError
 
 LONGEST_URL = 2_048
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from reference_server.problems import PaymentsUnavailableError
+from credit_sdk.errors import PaymentsUnavailableError
 
 if TYPE_CHECKING:
     from stripe import HTTPXClient, Price, StripeClient

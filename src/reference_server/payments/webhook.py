@@ -9,10 +9,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from credit_sdk.errors import FieldError, MalformedRequestError, ValidationFailedError
+from credit_sdk.errors import (
+    FieldError,
+    MalformedRequestError,
+    PaymentsUnavailableError,
+    ValidationFailedError,
+)
 from reference_server.payments.books import Books
 from reference_server.payments.events import Event, facts_of
-from reference_server.problems import InvalidSignatureError, PaymentsUnavailableError
+from reference_server.problems import InvalidSignatureError
 
 logger = logging.getLogger(__name__)
 

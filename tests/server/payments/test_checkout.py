@@ -10,11 +10,10 @@ import httpx
 import pytest
 
 from credit_sdk.backends.sql import AsyncSqlBackend
-from credit_sdk.errors import NotFoundError, ValidationFailedError
+from credit_sdk.errors import NotFoundError, PaymentsUnavailableError, ValidationFailedError
 from reference_server.payments.books import Books
 from reference_server.payments.checkouts import Seller
 from reference_server.payments.stripe_api import StripeApi
-from reference_server.problems import PaymentsUnavailableError
 from tests.peers.fake_stripe import FIXTURES, KEY
 from tests.server.payments.conftest import SECRET, STRIPE
 
