@@ -128,6 +128,7 @@ def _routes(
         ledger = ExplainingLedger(ledger, settings.top_up_url)
     books = Books(backend)
     seller = Seller(books, stripe)
+    applications = CrossAppApi(settings, People(backend), ledger, ApplicationPayments(seller), limiter)
     api = Api(settings, ledger, Authenticator(backend, settings.key_cache_seconds, people), limiter)
     return [
         Route("/healthz", healthz),
@@ -136,11 +137,8 @@ def _routes(
         Route("/openapi.json", openapi_json),
         Route("/docs", docs),
         *LogIns(settings, backend, limiter, people).routes(),
-        Below(
-            CROSS_APP_PATH,
-            CrossAppApi(settings, People(backend), ledger, ApplicationPayments(seller), limiter),
-        ),
-        *Payments(api, seller, Webhook(books, settings.stripe_webhook_secret)).routes(),
+        Below(CROSS_APP_PATH, applications),
+        *Payments(api, applications, seller, Webhook(books, settings.stripe_webhook_secret)).routes(),
         Below("/api", api),
     ]
 

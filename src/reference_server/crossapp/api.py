@@ -74,7 +74,7 @@ class CrossAppApi:
             return Response(status_code=204, headers={"Allow": ", ".join(resource.methods)})
         endpoint = resource.route(request.method) if resource else None
         if not isinstance(endpoint, Endpoint):
-            await self._meet(request, None, {}, headers)
+            await self.meet(request, None, {}, headers)
             raise (
                 WrongMethodError(resource.methods)
                 if resource
@@ -93,7 +93,7 @@ class CrossAppApi:
         except CreditError as error:
             unreadable = error
         try:
-            visit = await self._meet(request, endpoint, fields, headers)
+            visit = await self.meet(request, endpoint, fields, headers)
         except (InvalidTokenError, TokenExpiredError):
             if endpoint.address.operation is crossapp.ValidateToken and fields.get("session_token"):
                 await self._known_app(request, fields)
@@ -104,7 +104,7 @@ class CrossAppApi:
         visit.app.require(endpoint.permission)
         return await endpoint.handler(visit, operation_of(endpoint, fields))
 
-    async def _meet(
+    async def meet(
         self, request: Request, endpoint: Endpoint | None, fields: dict[str, Any], headers: dict[str, str]
     ) -> Visit:
         """Return who asks for whom. Raises 401 or, for too many requests, 429."""

@@ -10,11 +10,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from credit_sdk.errors import FieldError, PermissionDeniedError, ValidationFailedError
+from credit_sdk.models.crossapp import Permission
 from credit_sdk.operations import GetOrganizationBilling
 from reference_server.access import manages_organization
 from reference_server.api import Api
 from reference_server.bodies import read_body, require_json
-from reference_server.callers import ApiKey, Caller
+from reference_server.callers import ApiKey, Caller, Session
+from reference_server.crossapp.api import CrossAppApi
+from reference_server.crossapp.tokens import is_ours
 from reference_server.encoding import JSON_TYPE, media_type
 from reference_server.limits import client_address
 from reference_server.payments.checkouts import Seller
@@ -47,6 +50,7 @@ class Payments:
     """Answers for payments. Only products and Stripe's own events need no credential."""
 
     api: Api
+    applications: CrossAppApi
     seller: Seller
     webhook: Webhook
 
@@ -61,7 +65,7 @@ class Payments:
 
     async def create_checkout_session(self, request: Request) -> Response:
         """Open a checkout for the caller, or for an organisation that the caller manages."""
-        caller, headers = await self._caller_of(request)
+        caller, headers = await self._caller_of(request, "purchase_credits")
         require_json(request)
         body = await read_body(request, largest=LARGEST_BODY, seconds=self.api.settings.body_seconds)
         wanted = _checkout_request(parse_object(body))
@@ -89,7 +93,7 @@ class Payments:
 
     async def list_subscriptions(self, request: Request) -> Response:
         """Show the caller's subscriptions, or those of an organisation that the caller manages."""
-        caller, headers = await self._caller_of(request)
+        caller, headers = await self._caller_of(request, "manage_subscriptions")
         media_type(request, [JSON_TYPE])
         org_id = request.query_params.get("org_id")
         user_id = await self._payer(caller, org_id)
@@ -106,9 +110,15 @@ class Payments:
             raise
         return JSONResponse(outcome)
 
-    async def _caller_of(self, request: Request) -> tuple[Caller, Mapping[str, str]]:
-        caller = await self.api.authenticate(request)
-        return caller, await self.api.limiter.spend(caller, request.method, None)
+    async def _caller_of(self, request: Request, permission: Permission) -> tuple[Caller, Mapping[str, str]]:
+        """Return who asks. A user of an application may only do what the application may, for themselves."""
+        if not _is_of_application(request):
+            caller = await self.api.authenticate(request)
+            return caller, await self.api.limiter.spend(caller, request.method, None)
+        headers: dict[str, str] = {}
+        visit = await self.applications.meet(request, None, {}, headers)
+        visit.app.require(permission)
+        return Session(visit.person.subject or str(visit.person.id)), headers
 
     async def _payer(self, caller: Caller, org_id: str | None) -> str | None:
         """Return which user pays, None for the organisation; raise if the caller has no say in it."""
@@ -121,6 +131,11 @@ class Payments:
 
     async def _count(self, request: Request) -> None:
         await self.api.limiter.count_refusal(client_address(request, self.api.settings.trusted_proxies))
+
+
+def _is_of_application(request: Request) -> bool:
+    scheme, _, token = request.headers.get("authorization", "").strip().partition(" ")
+    return scheme.lower() == "bearer" and is_ours(token.strip())
 
 
 def _checkout_request(body: dict[str, Any]) -> CheckoutRequest:
