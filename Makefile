@@ -1,7 +1,8 @@
 # Needs git, make and Python 3.11 or newer; everything else is fetched into .tools and .venv.
 
 PYTHON ?= python3
-PYTEST_FLAGS ?= -n 2 --dist loadgroup
+# A page's blocks, and a module's fixtures, belong to one process.
+PYTEST_FLAGS ?= -n 2 --dist loadfile
 
 UV := $(or $(shell command -v uv),.tools/bin/uv)
 READY := .venv/.ready

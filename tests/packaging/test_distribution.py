@@ -25,10 +25,9 @@ HEAVY = (
     "celery",
 )
 
-pytestmark = [
-    pytest.mark.skipif(UV is None, reason="uv builds and installs here; `make setup` fetches it into .tools"),
-    pytest.mark.xdist_group("packaging"),
-]
+pytestmark = pytest.mark.skipif(
+    UV is None, reason="uv builds and installs here; `make setup` fetches it into .tools"
+)
 
 
 def uv(*arguments: str | Path) -> None:
