@@ -1,5 +1,6 @@
 """`with billing.charge(...)`: credits are held on entry, captured on success, given back on failure."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from types import TracebackType
 from typing import Self, cast
@@ -40,6 +41,10 @@ class Terms:
     def metadata(self) -> dict[str, JsonValue]:
         """Kept with the charge; secrets are redacted before they leave the process."""
         return self._plan.metadata
+
+    @metadata.setter
+    def metadata(self, metadata: Mapping[str, JsonValue]) -> None:
+        self._plan.metadata = dict(metadata)
 
     @property
     def request_id(self) -> str:

@@ -36,6 +36,16 @@ def test_a_block_is_charged_when_it_ends(
     assert row.request_metadata == {"api_key": "[redacted]", "company_id": "c1"}
 
 
+def test_metadata_can_be_replaced_and_merged(
+    billing: CreditDeductionService, ledger: MemoryLedger, ada: Account
+) -> None:
+    with billing.charge(ada, 5, service_type="contact_lookup") as charge:
+        charge.metadata = {"company_id": "c1"}
+        charge.metadata |= {"pages": 2}
+    [row] = ledger.execute(ListCharges(org_id="acme")).items
+    assert row.request_metadata == {"company_id": "c1", "pages": 2}
+
+
 def test_an_exception_takes_nothing(billing: CreditDeductionService, ada: Account, taken: Taken) -> None:
     with pytest.raises(KeyError), billing.charge(ada, 50, service_type="contact_lookup") as charge:
         raise KeyError

@@ -1,0 +1,1 @@
+"""Whatnot Autoprint: shipping labels, paid with the credits of a single user."""
