@@ -22,7 +22,7 @@ class WhatnotAutoprintService:
         self.credit_sdk = CreditSDK(os.environ["DATABASE_URL"])
         self.session = CrossApp()
         self.folder = folder
-        self.user_id = ""
+        self.user_id: int | None = None
 
     def authenticate(self, email: str, password: str) -> None:
         """Log a user in; raises `InvalidTokenError` for a wrong email or password."""
@@ -35,9 +35,10 @@ class WhatnotAutoprintService:
         A label that cannot be printed raises `LabelError` and costs nothing; without enough credits nothing
         is printed, and `InsufficientCreditsError` is raised. Printing an order again is not charged again.
         """
+        user_id = self._logged_in()
         job_id = f"label-{order.number}"
         with self.credit_sdk.charge(
-            self.user_id,
+            user_id,
             credits_required,
             f"Whatnot Autoprint Job - {job_id}",
             service_type="autoprint",
@@ -50,7 +51,7 @@ class WhatnotAutoprintService:
 
     def get_credit_balance(self) -> str:
         """Return what the user has left, for people."""
-        return f"{self.credit_sdk.get_balance(self.user_id):,f}"
+        return f"{self.credit_sdk.get_balance(self._logged_in()):,f}"
 
     def purchase_credits(self, package_id: str, return_url: str) -> str:
         """Begin a purchase and return the address where the user pays."""
@@ -58,10 +59,15 @@ class WhatnotAutoprintService:
 
     def close(self) -> None:
         """Log the user out and close the connections."""
-        if self.user_id:
+        if self.user_id is not None:
             self.session.logout()
         self.session.close()
         self.credit_sdk.close()
+
+    def _logged_in(self) -> int:
+        if self.user_id is None:
+            raise RuntimeError("Nobody has logged in: call authenticate() first.")
+        return self.user_id
 
     def __enter__(self) -> Self:
         """Return the service itself."""

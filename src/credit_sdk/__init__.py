@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from credit_sdk._flows.retrying import Retries
     from credit_sdk.account import Account
     from credit_sdk.async_client import AsyncBillingClient
+    from credit_sdk.async_cross_app import AsyncCrossApp
     from credit_sdk.async_sdk import AsyncCreditSDK
     from credit_sdk.async_service import AsyncCreditDeductionService
     from credit_sdk.backends.memory import MemoryLedger
     from credit_sdk.charge import AsyncOpenCharge, OpenCharge
     from credit_sdk.client import BillingClient
     from credit_sdk.context import acting_as, current_charge
+    from credit_sdk.cross_app import CrossApp
     from credit_sdk.decorators import consume_credits, default_sdk, require_credits
     from credit_sdk.errors import (
         BrokenProofError,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
         NotFoundError,
         OutboxError,
         OutcomeUnknownError,
+        PaymentsUnavailableError,
         PermissionDeniedError,
         ProofsUnsupportedError,
         RateLimitedError,

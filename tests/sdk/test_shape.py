@@ -34,6 +34,12 @@ def classes(module: str, *, blocking: bool) -> list[str]:
     return [ast.unparse(ast.parse(segment)) for segment in segments]
 
 
+def test_type_checkers_see_every_public_name() -> None:
+    tree = ast.parse((SOURCE / "__init__.py").read_text())
+    imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    assert {name.name for node in imported for name in node.names} >= set(credit_sdk.__all__)
+
+
 @pytest.mark.parametrize("module", ["service.py", "client.py", "sdk.py", "cross_app.py"])
 def test_the_blocking_classes_are_the_awaiting_ones_without_awaiting(module: str) -> None:
     assert classes(module, blocking=False) == classes(f"async_{module}", blocking=True)
