@@ -305,8 +305,8 @@ def test_a_session_is_sent_as_a_cookie_and_a_bearer_token_as_a_header() -> None:
 
 
 def test_a_wrong_argument_sends_nothing() -> None:
-    with respx.mock(assert_all_called=False), service() as billing:
-        route = respx.route()
+    with respx.mock(assert_all_called=False) as router, service() as billing:
+        route = router.route()
         with pytest.raises(errors.ValidationFailedError):
             billing.deduct(Account(org_id="acme", user_id="ada"), 5, service_type="")
         assert not route.called

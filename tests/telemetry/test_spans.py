@@ -133,13 +133,15 @@ def test_an_error_names_its_code_and_no_text(seen: Seen, fake: FakeCredits) -> N
     assert span.status.description is None
 
 
-def test_a_request_to_a_server_carries_the_trace(seen: Seen, respx_mock: respx.MockRouter) -> None:
-    route = respx_mock.get(path__regex=".*").mock(return_value=httpx.Response(404))
+@respx.mock
+def test_a_request_to_a_server_carries_the_trace(seen: Seen) -> None:
+    route = respx.get(path__regex=".*").mock(return_value=httpx.Response(404))
     spans = seen.tracers.get_tracer("app").start_as_current_span("request")
     with CreditDeductionService("https://ops.example", api_key="k", outbox=False) as billing, spans as caller:
         with pytest.raises(CreditError):
             billing.pool("acme")
         trace_id = f"{caller.get_span_context().trace_id:032x}"
+    assert route.call_count == 1
     assert {call.request.headers["traceparent"].split("-")[1] for call in route.calls} == {trace_id}
 
 
