@@ -101,8 +101,8 @@ def check_receipt(text: str, *, head: str | None = None) -> Proof:
     """Return the proof of a receipt whose row, link and way to its head fit together.
 
     `head` is a digest that was noted down before, by somebody who is trusted: then the chain must have had
-    it at this row, just before it, or on the way to the receipt's head. Raises `BrokenProofError`, which
-    names the sequence number.
+    it at this row or on the way to the receipt's head. A head from before the row says nothing about the
+    row, and is refused. Raises `BrokenProofError`, which names the sequence number.
     """
     claimed = _SEQUENCE.search(text)
     proof = _read(_Receipt, text, "The receipt", int(claimed[1]) if claimed else None)
@@ -115,10 +115,10 @@ def check_receipt(text: str, *, head: str | None = None) -> Proof:
         raise _broken(1, "there is nothing before the first link")
     if (proof.head.sequence, proof.head.digest) != (proof.sequence + len(proof.links), digests[-1].hex()):
         raise _broken(proof.sequence, "the way from the row does not lead to the receipt's head")
-    if head is not None and head not in [digest.hex() for digest in digests]:
+    if head is not None and head not in [digest.hex() for digest in digests[1:]]:
         raise _broken(
             proof.sequence,
-            f"the chain had not the head {head} between {proof.sequence - 1} and {proof.head.sequence}",
+            f"the chain had not the head {head} between {proof.sequence} and {proof.head.sequence}",
         )
     return Proof(**proof.model_dump(exclude={"format"}))
 

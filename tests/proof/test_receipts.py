@@ -85,7 +85,7 @@ def test_a_receipt_fits(sequence: int) -> None:
     assert checked.model_dump() == proof_of(sequence).model_dump()
 
 
-@pytest.mark.parametrize("noted", range(1, LINKS + 1))
+@pytest.mark.parametrize("noted", range(2, LINKS + 1))
 def test_a_head_that_was_noted_down_since_is_met(noted: int) -> None:
     check_receipt(receipt(proof_of(2)), head=CHAIN[noted - 1].digest)
 
@@ -93,6 +93,24 @@ def test_a_head_that_was_noted_down_since_is_met(noted: int) -> None:
 def test_a_head_of_another_chain_is_not_met() -> None:
     with pytest.raises(BrokenProofError, match="sequence number 3: the chain had not the head"):
         check_receipt(receipt(proof_of(3)), head=CHAIN[0].digest)
+
+
+def test_a_row_forged_behind_a_trusted_head_is_not_met() -> None:
+    genuine = proof_of(3)
+    row = entry_digest(CHAIN[0].kind, CHAIN[0].entry)
+    digest = chain_digest(bytes.fromhex(genuine.previous), 3, row).hex()
+    forged = genuine.model_copy(
+        update={
+            "kind": CHAIN[0].kind,
+            "entry": CHAIN[0].entry,
+            "digest": digest,
+            "links": (),
+            "head": ChainHead(sequence=3, digest=digest),
+        }
+    )
+    check_receipt(receipt(forged))
+    with pytest.raises(BrokenProofError, match="the chain had not the head"):
+        check_receipt(receipt(forged), head=genuine.previous)
 
 
 def test_every_byte_of_a_receipt_counts_and_the_sequence_number_is_named() -> None:
