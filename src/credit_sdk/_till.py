@@ -79,6 +79,7 @@ class Till:
             prices=self.prices,
             retries=Retries(attempts=1),
             has_credential=self.has_credential,
+            policy=self.policy,
             holds=HoldSupport(missing_until=math.inf),
         )
 

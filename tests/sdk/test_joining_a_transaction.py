@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from credit_sdk import (
     Account,
     AsyncCreditDeductionService,
+    ChargePolicy,
     ConfigurationError,
     CreditDeductionService,
     InsufficientCreditsError,
@@ -81,6 +82,22 @@ def test_a_refusal_leaves_the_transaction_usable(billing: CreditDeductionService
         billing.within(connection).deduct(ADA, 10, service_type="x")
         connection.execute(WORK)
     assert books(billing, url) == (990, 1)
+
+
+def test_a_service_that_joins_keeps_its_policy(url: str) -> None:
+    policy = ChargePolicy(on_early_end="charge")
+    with CreditDeductionService(url, policy=policy) as billing:
+        with psycopg.connect(url) as connection:
+
+            @billing.within(connection).billable("bulk_export", cost=lambda records: 5 * records, estimate=50)
+            def records(account: Account) -> Iterator[int]:
+                yield 1
+                yield 2
+
+            stream = records(ADA)
+            assert next(stream) == 1
+            stream.close()  # type: ignore[attr-defined]  # a generator, typed as an iterator
+        assert books(billing, url) == (995, 0)
 
 
 async def test_the_async_service_joins_too(billing: CreditDeductionService, url: str) -> None:
