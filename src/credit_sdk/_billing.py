@@ -100,11 +100,11 @@ class Billing:
         return context.acting_as(account)
 
     @classmethod
-    def _at(cls, till: Till) -> Self:
-        """Return a service of this kind on the connections of another."""
+    def _at(cls, till: Till, probes: Mapping[str, Probe]) -> Self:
+        """Return a service of this kind on the connections, and with the probes, of another."""
         service = object.__new__(cls)
         service._till = till
-        service._probes = {}
+        service._probes = dict(probes)
         service._is_user = False
         return service
 

@@ -101,6 +101,10 @@ class Courier:
         self._unwritten: dict[str, Callable[[], None]] = {}
         self._background = PerProcess(_Thread, _stop)
 
+    def has_probe(self, service_type: str) -> bool:
+        """Whether this service can find out if an operation was done."""
+        return service_type in self._probes
+
     def keeps(self, session_token: str | None) -> "KeptRun":
         """Return what a run of a charge needs to use the outbox."""
         return KeptRun(self, session_token)
@@ -209,7 +213,7 @@ class Courier:
         try:
             verdict = self._verdict(pending)
             if verdict == "wait":
-                self._return(HandOver(entry, "whether the operation was done is not known yet"))
+                self._return(HandOver(entry, self._doubt(pending)))
                 return None
             receipt = run(delivering(pending, verdict, _ONCE), self._backend_for(entry))
         except CreditError as error:
@@ -228,6 +232,11 @@ class Courier:
         self._callers.pop(entry, None)
         logger.info("Charge %s of the outbox is settled: %s", pending.request_id, verdict)
         return receipt.credits_used if receipt else Decimal(0)
+
+    def _doubt(self, pending: PendingCharge) -> str:
+        if pending.probed and not self.has_probe(pending.service_type):
+            return f"only a service with a probe for {pending.service_type} knows if the work was done"
+        return "whether the operation was done is not known yet"
 
     def _return(self, step: HandOver, **outcome: bool) -> None:
         self._let_go(step.entry_id, partial(self.outbox.hand_over, step, **outcome))

@@ -144,6 +144,7 @@ class Till:
             ttl_seconds=request.ttl_seconds,
             description=request.description if account.org_id is None else None,
             policy=request.policy or self.policy,
+            probed=self.courier is not None and self.courier.has_probe(request.service_type),
         )
 
     def _keeper(self, account: Account) -> KeptRun | None:

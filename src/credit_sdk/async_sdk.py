@@ -36,7 +36,7 @@ class AsyncCreditSDK(Billing):
     @property
     def billing(self) -> AsyncCreditDeductionService:
         """The service for organisations and users, on the same connections."""
-        return AsyncCreditDeductionService._at(self._till)  # noqa: SLF001 - another face of this object
+        return AsyncCreditDeductionService._at(self._till, self._probes)  # noqa: SLF001 - another face of this object
 
     async def get_balance(self, user_id: int | str | None = None) -> Decimal:
         """Return what a user has; what is held is counted. Over HTTP, without an id: one's own balance."""

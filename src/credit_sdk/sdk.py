@@ -36,7 +36,7 @@ class CreditSDK(Billing):
     @property
     def billing(self) -> CreditDeductionService:
         """The service for organisations and users, on the same connections."""
-        return CreditDeductionService._at(self._till)  # noqa: SLF001 - another face of this object
+        return CreditDeductionService._at(self._till, self._probes)  # noqa: SLF001 - another face of this object
 
     def get_balance(self, user_id: int | str | None = None) -> Decimal:
         """Return what a user has; what is held is counted. Over HTTP, without an id: one's own balance."""

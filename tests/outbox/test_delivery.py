@@ -19,6 +19,7 @@ from credit_sdk import (
     Retries,
     UnavailableError,
 )
+from credit_sdk._flows import HandOver
 from credit_sdk.errors import CreditError, UnexpectedResponseError
 from credit_sdk.models import PendingCharge
 from credit_sdk.operations import CaptureHold, Deduct, PlaceHold, VoidHold
@@ -303,6 +304,23 @@ def test_the_probe_settles_work_that_timed_out(
     wait_until_empty(billing)
     assert left() == (1_000 - cost, 0)
     assert asked[0].metadata == {"job": 7}
+
+
+@pytest.mark.parametrize(("answer", "cost"), [(True, 50), (False, 0)])
+def test_a_dead_program_s_charge_waits_for_a_service_that_has_its_probe(
+    make_service: MakeService, outbox_path: Path, left: Left, answer: bool, cost: int
+) -> None:
+    dying = make_service(probes={"print_job": lambda _: answer})
+    dying.charge(ADA, 50, service_type="print_job").__enter__()
+    [entry] = dying.pending_charges()
+    Outbox(outbox_path).hand_over(HandOver(entry.entry_id, "its process died"))
+    other = make_service(outbox=False)
+    delivery = other.flush_outbox(Outbox(outbox_path))
+    [entry] = dying.pending_charges()
+    assert (delivery.kept, left()) == (1, (1_000, 50))
+    assert "a probe for print_job" in str(entry.reason)
+    assert dying.flush_outbox().kept == 0
+    assert left() == (1_000 - cost, 0)
 
 
 def test_a_probe_that_fails_leaves_the_charge_where_it_is(

@@ -17,7 +17,8 @@ def verdict_on(pending: PendingCharge, *, done: bool | None, probed: bool, now: 
     """Say what is to become of a charge whose process no longer works on it.
 
     `done` is what the probe says of the operation, None if it does not know; `probed` whether there is
-    one. Where nobody knows, the hold's time is waited for, and then the policy decides (SPEC section 3).
+    one here. Where the probe is another program's, or nobody knows, the hold's time is waited for, and
+    then the policy decides (SPEC section 3).
     """
     if pending.outcome == "succeeded":
         return "charge"
@@ -25,7 +26,7 @@ def verdict_on(pending: PendingCharge, *, done: bool | None, probed: bool, now: 
         return "release"
     if done is not None:
         return "charge" if done else "release"
-    if pending.outcome == "performing" and not probed:
+    if pending.outcome == "performing" and not (probed or pending.probed):
         return pending.on_crash
     ends = pending.expires_at or pending.created_at + timedelta(seconds=pending.ttl_seconds)
     return pending.on_unknown if now >= ends else "wait"

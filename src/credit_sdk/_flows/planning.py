@@ -40,6 +40,8 @@ class ChargePlan:
     policy: ChargePolicy = field(default_factory=ChargePolicy)
     hold: Hold | None = None
     entry_id: str = field(default_factory=new_entry_id)
+    probed: bool = False
+    """Whether the service has a probe for the operation."""
     is_kept: bool = False
     """Whether the outbox has it."""
     is_unpaid: bool = False
@@ -63,6 +65,7 @@ class ChargePlan:
             description=pending.description,
             hold=_pending_hold(pending),
             entry_id=pending.entry_id,
+            probed=pending.probed,
             is_kept=True,
         )
 
@@ -85,6 +88,7 @@ class ChargePlan:
             expires_at=self.hold.expires_at if self.hold else None,
             on_crash=self.policy.on_crash,
             on_unknown=self.policy.on_unknown,
+            probed=self.probed,
             created_at=datetime.now(UTC),
         )
 

@@ -17,6 +17,8 @@ class PendingCharge(Result):
     `outcome` is what is known of the operation itself: it is under way (or its process died),
     succeeded and is owed, failed and its hold is to be given back, or nobody knows. `hold_id` is None
     when the books could not be reached before the operation. `expires_at` is when its hold ends.
+    `probed` says that the service that performed it had a probe for it: only a service with that probe
+    can tell what became of it before the hold ends.
     """
 
     entry_id: str
@@ -35,6 +37,7 @@ class PendingCharge(Result):
     expires_at: datetime | None = None
     on_crash: Literal["release", "charge"] = "release"
     on_unknown: Literal["release", "charge"] = "release"
+    probed: bool = False
     created_at: datetime
 
 
