@@ -71,7 +71,8 @@ class Api:
             return Response(status_code=204, headers={"Allow": ", ".join(resource.methods)})
         caller = await self.authenticate(request)
         route = resource.route(request.method) if resource else None
-        headers.update(await self.limiter.spend(caller, request.method, route))
+        charging = route is not None and route.terms.charging
+        headers.update(await self.limiter.spend(caller, request.method, charging=charging))
         if not resource:
             raise NoSuchAddressError(request.scope["raw_path"])
         if not route:

@@ -26,6 +26,11 @@ from reference_server.crossapp.people import People
 from reference_server.encoding import problem_response
 from reference_server.health import Readiness, healthz
 from reference_server.limits import Limiter, counter_of
+from reference_server.llm.catalogue import Catalogue
+from reference_server.llm.gateway import BASE_PATH as GATEWAY_PATH
+from reference_server.llm.gateway import Gateway
+from reference_server.llm.keys import ProviderKeys
+from reference_server.llm.upstreams import Upstreams
 from reference_server.logs import configure_logs
 from reference_server.measuring import Figures, MeasuredLedger
 from reference_server.middleware import Envelope, Gate, Traffic
@@ -73,10 +78,13 @@ def create_app(settings: Settings) -> Starlette:
     key = settings.stripe_secret_key
     stripe = StripeApi(key, settings.stripe_api_base) if key else None
     counter = counter_of(settings)
+    upstreams = Upstreams(settings)
     traffic = Traffic()
     figures = Figures()
     app = Starlette(
-        routes=_routes(settings, backend, people, Limiter(settings, counter), figures, stripe=stripe),
+        routes=_routes(
+            settings, backend, people, Limiter(settings, counter), figures, stripe=stripe, upstreams=upstreams
+        ),
         middleware=[
             Middleware(Observed, figures),
             Middleware(Envelope),
@@ -84,7 +92,7 @@ def create_app(settings: Settings) -> Starlette:
             Middleware(Gate, traffic),
         ],
         exception_handlers={HTTPException: _refuse, CreditError: _explain},
-        lifespan=_lifespan(settings, backend, people, counter, stripe),
+        lifespan=_lifespan(settings, backend, people, counter, stripe=stripe, upstreams=upstreams),
     )
     app.router.redirect_slashes = False
     app.state.traffic = traffic
@@ -122,6 +130,7 @@ def _routes(
     figures: Figures,
     *,
     stripe: StripeApi | None,
+    upstreams: Upstreams,
 ) -> list[BaseRoute]:
     ledger: Ledger = MeasuredLedger(backend, figures)
     if settings.top_up_url:
@@ -130,6 +139,12 @@ def _routes(
     seller = Seller(books, stripe)
     applications = CrossAppApi(settings, People(backend), ledger, ApplicationPayments(seller), limiter)
     api = Api(settings, ledger, Authenticator(backend, settings.key_cache_seconds, people), limiter)
+    gateway = Gateway(
+        api,
+        Catalogue(backend, settings.llm_catalogue_seconds, upstreams.serves),
+        upstreams,
+        ProviderKeys(backend, settings.sealing_keys()),
+    )
     return [
         Route("/healthz", healthz),
         Route("/readyz", Readiness(backend).readyz),
@@ -139,6 +154,7 @@ def _routes(
         *LogIns(settings, backend, limiter, people).routes(),
         Below(CROSS_APP_PATH, applications),
         *Payments(api, applications, seller, Webhook(books, settings.stripe_webhook_secret)).routes(),
+        Below(GATEWAY_PATH, gateway),
         Below("/api", api),
     ]
 
@@ -148,7 +164,9 @@ def _lifespan(
     backend: AsyncSqlBackend,
     people: ProviderTokens | None,
     counter: Counter,
+    *,
     stripe: StripeApi | None,
+    upstreams: Upstreams,
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -160,6 +178,7 @@ def _lifespan(
                 await people.provider.close()
             if stripe:
                 await stripe.close()
+            await upstreams.close()
             await counter.close()
             await backend.close()
 

@@ -80,14 +80,14 @@ def problem_response(
     error: CreditError, request_id: str, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return an error as a problem body (RFC 9457)."""
-    shown = _public(error)
-    body = json.dumps(problem_from_error(shown) | {"request_id": request_id}, default=_plain)
-    merged = {**(headers or {}), **_headers_of(shown)}
+    shown = described(error)
+    body = json.dumps(problem_from_error(shown) | {"request_id": request_id}, default=plain)
+    merged = {**(headers or {}), **headers_of(shown)}
     return Response(body, status_code=shown.status, media_type=PROBLEM_TYPE, headers=merged)
 
 
-def _public(error: CreditError) -> CreditError:
-    """Hide what only the inside should know: an error of the database may name its host."""
+def described(error: CreditError) -> CreditError:
+    """Return an error without what only the inside should know: one of the database may name its host."""
     match error:
         case ConfigurationError():
             return UnavailableError()
@@ -99,7 +99,8 @@ def _public(error: CreditError) -> CreditError:
             return error
 
 
-def _headers_of(error: CreditError) -> Mapping[str, str]:
+def headers_of(error: CreditError) -> Mapping[str, str]:
+    """Return the headers that an error's response has to carry."""
     match error:
         case InvalidTokenError() | TokenExpiredError():
             return {"WWW-Authenticate": 'Bearer realm="credits", error="invalid_token"'}
@@ -111,7 +112,8 @@ def _headers_of(error: CreditError) -> Mapping[str, str]:
             return getattr(error, "headers", {})
 
 
-def _plain(value: object) -> Any:
+def plain(value: object) -> Any:
+    """Return what JSON has for a value that it does not know."""
     match value:
         case Decimal():
             return to_number(value)

@@ -46,7 +46,10 @@ async def close_session(backend: AsyncSqlBackend, token: str) -> None:
 
 
 async def ask(backend: AsyncSqlBackend, statement: str, *parameters: object) -> Any:
-    """Return the value of a statement that commits by itself, in one round trip."""
+    """Return the value of a statement that commits by itself, in one round trip.
+
+    Raises `UnavailableError`.
+    """
     try:
         async with backend.engine.connect() as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -54,4 +57,4 @@ async def ask(backend: AsyncSqlBackend, statement: str, *parameters: object) -> 
             return result.scalar_one()
     except (sqlalchemy.exc.SQLAlchemyError, OSError) as error:
         reason = type(getattr(error, "orig", error)).__name__
-        raise UnavailableError(f"The caller cannot be looked up ({reason}).") from error
+        raise UnavailableError(f"The database cannot be asked ({reason}).") from error

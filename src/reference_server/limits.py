@@ -15,7 +15,6 @@ from starlette.requests import Request
 from reference_server.callers import ApiKey, Caller
 from reference_server.counting import Counter, own_counter
 from reference_server.problems import TooManyRequestsError
-from reference_server.routes import Route
 from reference_server.settings import Network, Settings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -36,12 +35,12 @@ class Limiter:
     settings: Settings
     counter: Counter
 
-    async def spend(self, caller: Caller, method: str, route: Route | None) -> Mapping[str, str]:
+    async def spend(self, caller: Caller, method: str, *, charging: bool) -> Mapping[str, str]:
         """Count a request of a caller; return the headers that say what is left (draft-10).
 
-        Raises `TooManyRequestsError` when nothing is. `route` is None for an unknown address.
+        Raises `TooManyRequestsError` when nothing is. What is `charging` does not limit keys by default.
         """
-        quota = self._quota(caller, method, route)
+        quota = self._quota(caller, method, charging=charging)
         return await self._count(quota, caller.id) if quota else {}
 
     async def count_refusal(self, address: str) -> None:
@@ -52,11 +51,11 @@ class Limiter:
         """Count an attempt to log in; raise `TooManyRequestsError` at too many."""
         return await self._count(Quota(f"logins-{whose}", per_minute), who)
 
-    def _quota(self, caller: Caller, method: str, route: Route | None) -> Quota | None:
+    def _quota(self, caller: Caller, method: str, *, charging: bool) -> Quota | None:
         if isinstance(caller, ApiKey):
             if caller.requests_per_minute is not None:
                 return Quota("key", caller.requests_per_minute)
-            if route is not None and route.terms.charging:
+            if charging:
                 return None
         if method in SAFE_METHODS:
             return Quota("safe", self.settings.safe_per_minute)

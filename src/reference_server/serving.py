@@ -77,6 +77,8 @@ def serve(serving: Serving) -> None:
             update={
                 "public_url": settings.public_url or address,
                 "database_url": given or least_privileged(url),
+                # The demonstration needs no network.
+                "llm_offline": settings.llm_offline or serving.demo,
             }
         )
         report = {"base_url": address, "database_url": url} | credentials

@@ -9,14 +9,11 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
 
 from credit_sdk.errors import ConfigurationError
+from reference_server.listed import listed
+from reference_server.llm.settings import GatewaySettings
 from reference_server.oidc.settings import IdentitySettings
 
 Network = IPv4Network | IPv6Network
-
-
-def _listed(value: object) -> object:
-    """Split what the environment gives as `a, b`."""
-    return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
 
 def _origin(value: str) -> str:
@@ -65,15 +62,15 @@ def _template(url: str) -> str:
     return url
 
 
-Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_listed)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(listed)]
 LogFormat = Literal["text", "json"]
-Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], BeforeValidator(_listed)]
+Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], BeforeValidator(listed)]
 RedisUrl = Annotated[str, AfterValidator(_redis)]
 PerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 
-class Settings(IdentitySettings):
+class Settings(IdentitySettings, GatewaySettings):
     """What a server needs to know. The variable of a field is its name in capitals after `CREDITS_`.
 
     What begins with `OIDC_` or `STRIPE_`, and `DATABASE_URL`, have no such prefix: others use these names,

@@ -25,7 +25,11 @@ OF_ORGANISATIONS = (
     "v_org_billing_summary", "v_user_credit_status", "v_org_member_allocations", "v_credit_usage_by_service",
 )  # fmt: skip
 SECRET = re.compile(r"hash|digest|secret|token")
-SHAREABLE_COLUMNS = {"api_keys": "id, org_id", "users": "id, subject"}
+SHAREABLE_COLUMNS = {
+    "api_keys": "id, org_id",
+    "users": "id, subject",
+    "llm_provider_keys": "org_id, provider",
+}
 READING_OF_AN_ORGANISATION = (
     "get_organization_billing", "get_pool", "get_usage", "list_allocations", "list_audit",
     "list_billing_history", "list_caps", "list_charges", "list_members", "list_subscriptions",
@@ -62,6 +66,11 @@ def neighbours(own_books: Books) -> tuple[str, str]:
             "INSERT INTO api_keys (key_digest, name, org_id) VALUES (sha256(%s::bytea), 'a key', %s)",
             org_id, org_id,
         )  # fmt: skip
+        own_books.execute(
+            "INSERT INTO llm_provider_keys (org_id, provider, sealed, hint, updated_by)"
+            " VALUES (%s, 'openai', 'sealed', 'abcd', 'ada')",
+            org_id,
+        )
         own_books.execute(
             "INSERT INTO users (subject, email) VALUES (%s, %s)", user_id, f"{org_id}@example.com"
         )
@@ -137,7 +146,7 @@ def test_who_names_an_organisation_reads_its_rows_only(
 ) -> None:
     for org_id in neighbours:
         neighbourly.execute("SELECT set_config('credits.org_id', %s, FALSE)", [org_id])
-        for relation in (*OF_ORGANISATIONS, "api_keys"):
+        for relation in (*OF_ORGANISATIONS, "api_keys", "llm_provider_keys"):
             key = "id" if relation == "organizations" else "org_id"
             assert {row[key] for row in read(neighbourly, relation)} == {org_id}, relation
         assert [row["subject"] for row in read(neighbourly, "users")] == [f"user of {org_id}"]

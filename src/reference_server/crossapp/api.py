@@ -113,10 +113,10 @@ class CrossAppApi:
         except NotAuthenticatedError:
             await self.limiter.count_refusal(client_address(request, self.settings.trusted_proxies))
             raise
-        unlimited = visit.app.has_key and endpoint is not None and endpoint.terms.charging
-        if not unlimited:
+        charging = endpoint is not None and endpoint.terms.charging
+        if not (visit.app.has_key and charging):
             caller = Session(f"{visit.person.id} at {visit.app.info.app_id}")
-            headers.update(await self.limiter.spend(caller, request.method, endpoint))
+            headers.update(await self.limiter.spend(caller, request.method, charging=charging))
         return visit
 
     async def _visit(self, request: Request, endpoint: Endpoint | None, fields: dict[str, Any]) -> Visit:

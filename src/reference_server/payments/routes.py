@@ -114,7 +114,7 @@ class Payments:
         """Return who asks. A user of an application may only do what the application may, for themselves."""
         if not _is_of_application(request):
             caller = await self.api.authenticate(request)
-            return caller, await self.api.limiter.spend(caller, request.method, None)
+            return caller, await self.api.limiter.spend(caller, request.method, charging=False)
         headers: dict[str, str] = {}
         visit = await self.applications.meet(request, None, {}, headers)
         visit.app.require(permission)

@@ -160,3 +160,9 @@ FOR EACH ROW
 EXECUTE FUNCTION ledger.keep_audit(
   'app', '', 'app_id', 'app_name app_domain permissions status api_key_required', 'api_key_hash'
 );
+
+-- Which organisation has whose key, and when it was changed: never the key.
+CREATE OR REPLACE TRIGGER keep_audit_of_rows
+AFTER INSERT OR UPDATE OR DELETE ON llm_provider_keys
+FOR EACH ROW
+EXECUTE FUNCTION ledger.keep_audit('provider_key', 'org_id', 'provider', 'org_id provider hint', 'sealed');
