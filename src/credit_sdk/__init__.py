@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         ValidationFailedError,
     )
     from credit_sdk.identifiers import new_request_id
+    from credit_sdk.model_prices import ModelPrice
     from credit_sdk.models import (
         Charge,
         CreditCheck,
@@ -133,6 +134,7 @@ _HOMES = {
     "ChargePolicy": "policy",
     "OpenCharge": "charge",
     "Outbox": "outbox",
+    "ModelPrice": "model_prices",
     "PriceList": "prices",
     "Retries": "_flows.retrying",
     "acting_as": "context",
@@ -176,6 +178,7 @@ __all__ = [
     "InvalidTokenError",
     "MalformedRequestError",
     "MemoryLedger",
+    "ModelPrice",
     "NoAllocationError",
     "NotAMemberError",
     "NotAuthenticatedError",

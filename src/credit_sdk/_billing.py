@@ -4,19 +4,21 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from copy import copy
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from credit_sdk import context
 from credit_sdk._calls import CallCharges, Readers, Tariff
 from credit_sdk._connect import Options, Source, connect, key_from_environment
 from credit_sdk._courier import Courier, OutboxChoice, Probe, make_courier
 from credit_sdk._flows import Retries
+from credit_sdk._metered_client import Meter, MeteredClient, paying_by_default
 from credit_sdk._till import Metadata, Till
-from credit_sdk.account import Account
-from credit_sdk.amounts import Amount
+from credit_sdk.account import Account, require_account
+from credit_sdk.amounts import Amount, parse_price
 from credit_sdk.backends._wire_format import Credential
 from credit_sdk.billable import CostOfResult, FunctionT, wrap
 from credit_sdk.errors import ConfigurationError
+from credit_sdk.model_prices import ModelPrice
 from credit_sdk.models import Delivery, OutboxEntry
 from credit_sdk.operations import DEFAULT_HOLD_SECONDS
 from credit_sdk.policy import ChargePolicy
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     import httpx
 
     from credit_sdk.outbox import Outbox
+
+ClientT = TypeVar("ClientT")
 
 
 class Billing:
@@ -132,6 +136,37 @@ class Billing:
     async def aclose(self) -> None:
         """Close the connections that async functions opened on the running loop."""
         await self._till.connections.close_async()
+
+    def llm(
+        self,
+        client: ClientT,
+        account: Account,
+        *,
+        prices: Mapping[str, ModelPrice],
+        markup: Amount = 1,
+        estimate: Amount | None = None,
+        provider: str | None = None,
+        policy: ChargePolicy | None = None,
+    ) -> ClientT:
+        """Return an OpenAI-shaped client, blocking or awaiting, whose calls `account` pays for.
+
+        `chat.completions.create` (streams too), `embeddings.create` and `images.generate` are charged by the
+        usage that they report, and counted where they report none: `prices` are the provider's, by model, in
+        USD, times `markup`. Held meanwhile is what the call may cost, or `estimate` credits. A call that
+        fails costs nothing; a stream that its reader closes costs what was delivered, unless `policy` says
+        otherwise. The calls raise `InsufficientCreditsError`, `NoAllocationError`, `NotAMemberError` before
+        anything is sent, and `ConfigurationError` for a model without a price and for calls not metered.
+        """
+        meter = Meter(
+            till=self._till,
+            account=require_account(account),
+            prices=prices,
+            markup=parse_price(markup, argument="markup"),
+            estimate=estimate,
+            provider=provider,
+            policy=policy or paying_by_default(self._till.policy),
+        )
+        return cast("ClientT", MeteredClient(client, meter))
 
     def billable(
         self,

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 from credit_sdk.backends.sql import AsyncSqlBackend
+from credit_sdk.model_prices import ModelPrice
 from reference_server.identities import ask
 from reference_server.llm.prices import Kind, Model, PowerLevel
 from reference_server.llm.problems import ModelNotFoundError
@@ -15,7 +15,7 @@ AUTOMATIC = "auto"
 """The name of whichever model a power level stands for."""
 DEFAULT_LEVEL: PowerLevel = "balanced"
 _ALL = b"all"
-_PRICES = ("prompt_price", "cached_price", "completion_price", "image_price")
+_PRICES = ("prompt", "cached", "completion", "image")
 _ACTIVE = """
     SELECT coalesce(jsonb_agg(
         to_jsonb(m) || jsonb_build_object(
@@ -74,7 +74,7 @@ def _model(row: dict[str, Any]) -> Model:
         upstream_model=row["upstream_model"] or row["model"],
         kind=row["kind"],
         power_level=row["power_level"],
+        price=ModelPrice(**{name: row[f"{name}_price"] for name in _PRICES}),
         largest_output=row["largest_output"],
         created=row["created"],
-        **{price: Decimal(row[price]) for price in _PRICES},
     )

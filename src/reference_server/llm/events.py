@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from reference_server.llm.counting import size_of_text
-from reference_server.llm.prices import Usage, reported_usage
+from credit_sdk.model_prices import TokenUsage, reported_usage
+from credit_sdk.token_counting import size_of_text
 from reference_server.llm.problems import UpstreamError
 
 DONE = b"[DONE]"
@@ -40,7 +40,7 @@ class Event:
     raw: bytes | None
     size: int = 0
     """How many bytes of completion it delivers."""
-    usage: Usage | None = None
+    usage: TokenUsage | None = None
     is_last: bool = False
     finishes: bool = False
     """Whether it says why the completion ended."""
@@ -60,7 +60,7 @@ def look_into(raw: bytes, *, wants_usage: bool) -> Event:
     return Event(
         raw=_shown(raw, chunk, choices, wants_usage=wants_usage),
         size=sum(size_of_text(choice.get("delta")) for choice in choices),
-        usage=reported_usage(chunk),
+        usage=reported_usage(chunk.get("usage")),
         finishes=any(choice.get("finish_reason") for choice in choices),
     )
 

@@ -18,17 +18,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from credit_sdk.amounts import to_number
 from credit_sdk.errors import CreditError
+from credit_sdk.model_prices import TokenUsage, reported_usage
+from credit_sdk.token_counting import size_of_text, tokens_of
 from credit_sdk.wire import IDEMPOTENCY_HEADER
 from reference_server.api import Api
 from reference_server.bodies import read_body, require_json
 from reference_server.callers import Caller
 from reference_server.llm.catalogue import Catalogue
-from reference_server.llm.counting import size_of_text, tokens_of
 from reference_server.llm.key_routes import Handler, KeyRoutes
 from reference_server.llm.keys import ProviderKeys
 from reference_server.llm.meter import Bill, Meter
 from reference_server.llm.payers import ORGANIZATION_HEADER, payer_of, terms_of
-from reference_server.llm.prices import Model, Tariff, Usage, reported_usage
+from reference_server.llm.prices import Model, Tariff
 from reference_server.llm.problems import ClientGoneError, UpstreamError, error_response
 from reference_server.llm.requests import SERVICES, Asked, Service, read
 from reference_server.llm.streaming import MeteredStream, bill_headers, until_gone
@@ -153,17 +154,17 @@ class Gateway:
         return JSONResponse(answer, headers=headers | bill_headers(bill))
 
 
-def _used(asked: Asked, answer: dict[str, Any]) -> Usage:
+def _used(asked: Asked, answer: dict[str, Any]) -> TokenUsage:
     """Return what a whole answer has used: as the provider says, else counted."""
     if asked.service.kind == "image":
-        return Usage(images=len(_list_in(answer, "data")))
-    usage = reported_usage(answer)
+        return TokenUsage(images=len(_list_in(answer, "data")))
+    usage = reported_usage(answer.get("usage"))
     if asked.service.kind == "embedding":
         _list_in(answer, "data")
-        return usage or Usage(asked.prompt_tokens())
+        return usage or TokenUsage(asked.prompt_tokens())
     choices = _list_in(answer, "choices")
     size = sum(size_of_text(choice.get("message")) for choice in choices if isinstance(choice, dict))
-    return usage or Usage(asked.prompt_tokens(), tokens_of(size))
+    return usage or TokenUsage(asked.prompt_tokens(), tokens_of(size))
 
 
 def _list_in(answer: dict[str, Any], name: str) -> list[Any]:
@@ -198,12 +199,7 @@ async def _unless_gone(receive: Receive, work: Callable[[], Awaitable[AnswerT]])
 
 def _shown(model: Model) -> dict[str, Any]:
     """Return a model as OpenAI describes one, with its prices in USD."""
-    pricing = {
-        "prompt": str(model.prompt_price),
-        "cached": str(model.cached_price),
-        "completion": str(model.completion_price),
-        "image": str(model.image_price),
-    }
+    pricing = {name: str(getattr(model.price, name)) for name in ("prompt", "cached", "completion", "image")}
     return {
         "id": model.name,
         "object": "model",

@@ -11,11 +11,12 @@ from credit_sdk._ledgers import hold_fields, ledger_of, payer_fields
 from credit_sdk._runners import AsyncRun, run_async
 from credit_sdk.amounts import SMALLEST_AMOUNT, to_number
 from credit_sdk.errors import CreditError, InsufficientCreditsError
+from credit_sdk.model_prices import TokenUsage
 from credit_sdk.models import Hold
 from credit_sdk.operations import Operation, ResultT_co, parse
 from reference_server.access import Ledger
 from reference_server.llm.payers import Payer
-from reference_server.llm.prices import Tariff, Usage
+from reference_server.llm.prices import Tariff
 from reference_server.llm.problems import RequestUsedError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Meter:
         fields |= {"credits": credits} if credits else {}
         await self._set_aside(parse(ledger_of(self.payer.org_id).extend, fields))
 
-    async def charge(self, usage: Usage) -> Bill:
+    async def charge(self, usage: TokenUsage) -> Bill:
         """Charge what was used; nothing for a usage of nothing.
 
         What is beyond the hold and the balance cannot be taken: then all that is held is.
@@ -90,7 +91,7 @@ class Meter:
             await self.open(cost, None)
         if not cost or self.hold is None:
             return await self.release()
-        kept = dict(self.metadata) | _figures(usage, cost)
+        kept = dict(self.metadata) | usage.figures() | {"cost": to_number(cost)}
         fields = hold_fields(self.hold) | {"credits": cost, "request_metadata": kept}
         capture = ledger_of(self.payer.org_id).capture
         try:
@@ -132,14 +133,3 @@ class Meter:
         """Carry an operation out, seen through to its end also when the call is cancelled meanwhile."""
         flow = retrying(operation, retries or Retries())
         return await run_async(flow, cast("AsyncBackend", self.ledger))
-
-
-def _figures(usage: Usage, cost: Decimal) -> dict[str, Any]:
-    figures = {"tokens_used": usage.tokens, "cost": to_number(cost)}
-    if usage.images:
-        return figures | {"images": usage.images}
-    return figures | {
-        "prompt_tokens": usage.prompt,
-        "completion_tokens": usage.completion,
-        "cached_tokens": usage.cached,
-    }

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from reference_server.llm.counting import BYTES_PER_TOKEN, count_tokens, tokens_of_chat, tokens_of_input
+from credit_sdk.token_counting import BYTES_PER_TOKEN, count_tokens, tokens_of_chat, tokens_of_input
 
 OFFLINE_ADDRESS = "http://offline.invalid/v1"
 DIMENSIONS = 16

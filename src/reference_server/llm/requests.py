@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, cast, get_args
 
 from credit_sdk.errors import MalformedRequestError
-from reference_server.llm.counting import tokens_of_chat, tokens_of_input
-from reference_server.llm.prices import Kind, Model, PowerLevel, Usage
+from credit_sdk.model_prices import TokenUsage
+from credit_sdk.token_counting import tokens_of_chat, tokens_of_input
+from reference_server.llm.prices import Kind, Model, PowerLevel
 from reference_server.llm.problems import InvalidRequestError
 
 USUAL_OUTPUT = 1_000
@@ -56,16 +57,16 @@ class Asked:
             return tokens_of_chat(self.body)
         return tokens_of_input(self.body.get("input")) if self.service.kind == "embedding" else 0
 
-    def estimate(self, model: Model, prompt: int) -> Usage:
+    def estimate(self, model: Model, prompt: int) -> TokenUsage:
         """Return what the call may use; raise `InvalidRequestError` for more than the model gives."""
         if self.service.kind == "image":
-            return Usage(images=_whole(self.body, "n", MOST_IMAGES) or 1)
+            return TokenUsage(images=_whole(self.body, "n", MOST_IMAGES) or 1)
         if self.service.kind == "embedding":
-            return Usage(prompt)
+            return TokenUsage(prompt)
         bound = _whole(self.body, "max_completion_tokens", model.largest_output)
         bound = bound or _whole(self.body, "max_tokens", model.largest_output)
         choices = _whole(self.body, "n", MOST_CHOICES) or 1
-        return Usage(prompt, (bound or min(USUAL_OUTPUT, model.largest_output)) * choices)
+        return TokenUsage(prompt, (bound or min(USUAL_OUTPUT, model.largest_output)) * choices)
 
 
 def read(service: Service, body: bytes, default_level: str | None = None) -> Asked:

@@ -19,10 +19,10 @@ from starlette.types import Receive, Scope, Send
 
 from credit_sdk.amounts import to_number
 from credit_sdk.errors import CreditError, InsufficientCreditsError
-from reference_server.llm.counting import BYTES_PER_TOKEN, tokens_of
+from credit_sdk.model_prices import TokenUsage
+from credit_sdk.token_counting import BYTES_PER_TOKEN, tokens_of
 from reference_server.llm.events import Cutter, Event, look_into
 from reference_server.llm.meter import HOLD_SECONDS, Bill, Meter
-from reference_server.llm.prices import Usage
 from reference_server.llm.problems import (
     COST_HEADER,
     REMAINING_HEADER,
@@ -61,7 +61,7 @@ class MeteredStream:
     _covered: float = 0
     """How many the hold pays for."""
     _delivered: bool = False
-    _usage: Usage | None = None
+    _usage: TokenUsage | None = None
     _finished: bool = False
     _started: bool = False
     _trailers: bool = False
@@ -148,7 +148,7 @@ class MeteredStream:
 
     def _missing(self, completion: int) -> Decimal:
         """Return how many more credits have to be held for so many tokens of completion."""
-        return self.meter.tariff.credits(Usage(self.prompt, completion)) - self.meter.held
+        return self.meter.tariff.credits(TokenUsage(self.prompt, completion)) - self.meter.held
 
     def _cover(self) -> None:
         self._covered = BYTES_PER_TOKEN * self.meter.tariff.completion_within(self.meter.held, self.prompt)
@@ -169,8 +169,8 @@ class MeteredStream:
             )
             return None
 
-    def _counted(self) -> Usage:
-        return Usage(self.prompt, tokens_of(self._size))
+    def _counted(self) -> TokenUsage:
+        return TokenUsage(self.prompt, tokens_of(self._size))
 
     async def _start(self, send: Send) -> None:
         if self._started:

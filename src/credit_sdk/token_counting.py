@@ -4,6 +4,7 @@ The same text counts the same however it is cut into chunks.
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 BYTES_PER_TOKEN = 4
@@ -43,7 +44,7 @@ def size_of_text(part: Any) -> int:
             return 0
 
 
-def tokens_of_chat(body: dict[str, Any]) -> int:
+def tokens_of_chat(body: Mapping[str, Any]) -> int:
     """Return how many tokens the prompt of a chat is, about."""
     messages = body["messages"]
     attachments = sum(map(_attachments, messages))
