@@ -14,12 +14,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import client_cost, round_trips
+from benchmarks import client_cost, gateway, round_trips
 from benchmarks.measuring import ROUNDS, Figure, cpu_pressure
 from benchmarks.setting import Setting, query, served
 from credit_sdk.operations import VerifyLedger
 
-BENCHMARKS: tuple[Callable[[Setting], Iterator[Figure]], ...] = (round_trips.run, client_cost.run)
+BENCHMARKS: tuple[Callable[[Setting], Iterator[Figure]], ...] = (
+    round_trips.run,
+    client_cost.run,
+    gateway.run,
+)
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -27,6 +27,8 @@ class Setting:
     database_url: str
     base_url: str
     api_key: str
+    pid: int
+    """The server's process."""
 
     @property
     def account(self) -> Account:
@@ -39,12 +41,12 @@ class Setting:
 
 
 @contextmanager
-def served() -> Iterator[Setting]:
+def served(**variables: str) -> Iterator[Setting]:
     """Run the server on an embedded PostgreSQL, with fsync and synchronous_commit on."""
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder, "ready.json")
         command = [str(Path(sys.executable).with_name("credits")), "serve", "--demo", "--port", "0"]
-        environment = os.environ | {"CREDITS_DATA_DIR": str(Path(folder, "data"))}
+        environment = os.environ | {"CREDITS_DATA_DIR": str(Path(folder, "data"))} | variables
         environment.pop("DATABASE_URL", None)
         server = subprocess.Popen(
             [*command, "--ready-file", str(ready)], env=environment, stdout=subprocess.DEVNULL
@@ -54,7 +56,10 @@ def served() -> Iterator[Setting]:
                 time.sleep(0.05)
             details = json.loads(ready.read_text())
             setting = Setting(
-                details["database_url"], details["base_url"], details["credentials"]["service_api_key"]
+                details["database_url"],
+                details["base_url"],
+                details["credentials"]["service_api_key"],
+                server.pid,
             )
             _make_rich(setting)
             yield setting

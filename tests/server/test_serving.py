@@ -122,6 +122,10 @@ def test_an_embedded_server_with_demonstration_data(serve: Serve, tmp_path: Path
     }
     key = {"X-API-Key": process.report["credentials"]["service_api_key"]}
     assert httpx.post(f"{process.base_url}{API}/credits/deduct", json=charge, headers=key).status_code == 200
+    chat = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
+    ada = {"Authorization": f"Bearer {sessions['admin@example.com']}"}
+    answer = httpx.post(f"{process.base_url}/api/v1/llm/chat/completions", json=chat, headers=ada)
+    assert answer.json()["choices"][0]["message"]["content"] == "You said: Hello"
     database_url = process.report["database_url"]
     with psycopg.connect(database_url) as connection:
         row = connection.execute(

@@ -1,0 +1,1 @@
+"""An OpenAI client whose calls are paid in credits."""
