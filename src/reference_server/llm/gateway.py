@@ -34,6 +34,7 @@ from reference_server.llm.problems import ClientGoneError, UpstreamError, error_
 from reference_server.llm.requests import SERVICES, Asked, Service, read
 from reference_server.llm.streaming import MeteredStream, bill_headers, until_gone
 from reference_server.llm.upstreams import Upstreams
+from reference_server.observing import name_route
 from reference_server.problems import NoSuchAddressError, WrongMethodError
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class Gateway:
     async def _answer(self, request: Request, headers: dict[str, str]) -> ASGIApp:
         """Return the answer; `headers` gets what even an error's answer has to carry."""
         path: str = request.scope["raw_path"].decode("latin-1").removeprefix(BASE_PATH)
-        handlers = self._handlers(path, headers)
+        handlers = self._handlers(request.scope, path, headers)
         if handlers and request.method == "OPTIONS":
             return Response(status_code=204, headers={"Allow": ", ".join(sorted({*handlers, "OPTIONS"}))})
         caller = await self.api.authenticate(request)
@@ -83,16 +84,21 @@ class Gateway:
             raise WrongMethodError(tuple(sorted({*handlers, "OPTIONS"})))
         return await handler(request, caller)
 
-    def _handlers(self, path: str, headers: dict[str, str]) -> dict[str, Handler]:
+    def _handlers(self, scope: Scope, path: str, headers: dict[str, str]) -> dict[str, Handler]:
         """Return what answers at a path, by method."""
         service = SERVICES.get(path)
         if service is not None:
+            name_route(scope, BASE_PATH + path)
             return {"POST": lambda request, caller: self._call(service, request, caller, headers)}
         if path == "/models":
+            name_route(scope, BASE_PATH + path)
             return {"GET": lambda _request, _caller: self._models(headers)}
         if path.startswith("/models/"):
+            name_route(scope, BASE_PATH + "/models/{model}")
             name = unquote(path.removeprefix("/models/"))
             return {"GET": lambda _request, _caller: self._model(name, headers)}
+        if path.startswith("/organizations/"):
+            name_route(scope, BASE_PATH + "/organizations/{org_id}/keys")
         return KeyRoutes(self.api, self.keys, self.upstreams).handlers(path, headers)
 
     async def _models(self, headers: dict[str, str]) -> Response:
