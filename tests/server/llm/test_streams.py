@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import httpx
 import openai
 import pytest
 
 from credit_sdk.operations import Allocate
+from reference_server.app import create_app
 from tests.server.llm.conftest import (
     BREAK,
     COMPLETION_PRICE,
@@ -28,7 +31,7 @@ from tests.server.llm.conftest import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from tests.server.conftest import Connection
     from tests.server.llm.conftest import Person, Provider
@@ -252,3 +255,87 @@ def test_text_in_tools_and_reasoning_is_counted(person: Person, provider: Provid
     provider.streams(*(event({"choices": [{"index": 0, "delta": piece}]}) for piece in pieces), END, DONE)
     person.post("/chat/completions", BODY)
     assert person.charged() == price(1 + 2 + 1)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("by", ["task", "scope"])
+async def test_a_server_that_gives_a_stream_up_charges_what_was_sent(
+    person: Person, provider: Provider, database: Connection, by: str
+) -> None:
+    provider.streams(*STREAM[:2], HANG)
+    app = create_app(person.gateway.settings)
+    sent: list[bytes] = []
+    both_words = asyncio.Event()
+    scope = anyio.CancelScope()
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body", b""))
+        if len(words_of(b"".join(sent).decode())) == 2:
+            both_words.set()
+
+    async def serve() -> None:
+        with scope:
+            await app(asgi_scope(person.token), staying(BODY), send)
+
+    async with app.router.lifespan_context(app):
+        task = asyncio.create_task(serve())
+        await both_words.wait()
+        (task if by == "task" else scope).cancel()
+        await asyncio.wait([task])
+    assert task.cancelled() == (by == "task")
+    assert person.charged() == price(tokens("".join(WORDS[:2])))
+    assert person.held(database) == 0
+
+
+def staying(body: dict[str, Any]) -> Callable[[], Awaitable[dict[str, Any]]]:
+    """Return how a client is heard that sends a body and stays."""
+    messages = iter([{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}])
+
+    async def receive() -> dict[str, Any]:
+        for message in messages:
+            return message
+        return await asyncio.Future[dict[str, Any]]()
+
+    return receive
+
+
+def asgi_scope(token: str) -> dict[str, Any]:
+    path = f"{LLM}/chat/completions"
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "scheme": "http",
+        "server": ("gateway.example", 80),
+        "client": ("127.0.0.1", 5_000),
+        "headers": [
+            (b"authorization", f"Bearer {token}".encode()),
+            (b"content-type", b"application/json"),
+        ],
+    }
+
+
+@pytest.mark.anyio
+async def test_a_server_with_trailers_says_the_cost_there(person: Person, provider: Provider) -> None:
+    provider.streams(*STREAM, END, event({"choices": [], "usage": usage(7, 3)}), DONE)
+    app = create_app(person.gateway.settings)
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async with app.router.lifespan_context(app):
+        extensions = {"extensions": {"http.response.trailers": {}}}
+        await app(asgi_scope(person.token) | extensions, staying(BODY), send)
+    assert sent[0]["trailers"] is True
+    assert (b"trailer", b"X-Cost-Incurred, X-Credits-Remaining") in sent[0]["headers"]
+    assert sent[-1] == {
+        "type": "http.response.trailers",
+        "headers": [(b"x-cost-incurred", b"19.5"), (b"x-credits-remaining", b"80.5")],
+        "more_trailers": False,
+    }
