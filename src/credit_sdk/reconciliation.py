@@ -124,6 +124,11 @@ class Finding:
     fields: tuple[str, ...] = ()
     corrections: tuple[Deduct | Refund, ...] = ()
 
+    @property
+    def is_unrecorded(self) -> bool:
+        """Whether the record knows nothing of the request: it may be another application's."""
+        return not self.recorded
+
 
 def booked(charges: Iterable[Charge]) -> Iterator[Booked]:
     """Return the charges of a list that is newest first, as the service lists them, with their refunds.
@@ -154,10 +159,12 @@ def reconcile(
     *,
     waiting: Container[Key] = (),
     period: Period | None = None,
+    services: Container[str] | None = None,
 ) -> Iterator[Finding]:
     """Return what differs, by organisation and request id, in which order both sides must be.
 
-    `waiting` are the keys of charges in the outbox. Raises `ValueError` when a side is not sorted.
+    `waiting` are the keys of charges in the outbox. Charges for other services than `services` are
+    nobody's extra: they are those of another application. Raises `ValueError` when a side is not sorted.
     """
     period = period or Period()
     last: Key | None = None
@@ -169,7 +176,7 @@ def reconcile(
         items = list(group)
         records = [item for item in items if isinstance(item, Recorded)]
         books = [item for item in items if isinstance(item, Booked)]
-        yield from _compare(records, books, is_waiting=key in waiting, period=period)
+        yield from _compare(records, books, is_waiting=key in waiting, period=period, services=services)
 
 
 def _key(item: Recorded | Booked) -> Key:
@@ -177,7 +184,12 @@ def _key(item: Recorded | Booked) -> Key:
 
 
 def _compare(
-    records: list[Recorded], books: list[Booked], *, is_waiting: bool, period: Period
+    records: list[Recorded],
+    books: list[Booked],
+    *,
+    is_waiting: bool,
+    period: Period,
+    services: Container[str] | None,
 ) -> Iterator[Finding]:
     org_id, request_id = records[0].key if records else books[0].key
     done = [record for record in records if record.is_done]
@@ -185,7 +197,7 @@ def _compare(
     if len(done) > 1:
         yield Finding("duplicate", org_id, request_id, recorded=tuple(done))
     if not done or not done[0].credits:
-        strays = live if records else tuple(book for book in live if book.created_at in period)
+        strays = live if records else tuple(book for book in live if _is_ours(book, period, services))
         if strays:
             refunds = tuple(_refund(book, book.net) for book in strays)
             yield Finding("extra", org_id, request_id, tuple(records), strays, corrections=refunds)
@@ -198,6 +210,11 @@ def _compare(
         yield Finding(
             "different", org_id, request_id, (done[0],), tuple(books), fields, _corrections(done[0], books)
         )
+
+
+def _is_ours(book: Booked, period: Period, services: Container[str] | None) -> bool:
+    """Whether the record ought to know of a charge."""
+    return book.created_at in period and (services is None or book.service_type in services)
 
 
 def _differing(wanted: Recorded, live: tuple[Booked, ...]) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def test_what_was_planted_is_listed_and_nothing_is_changed(charged: Books, plant
 
 
 def test_corrections_are_carried_out_once(charged: Books, planted: Path) -> None:
-    first = run("reconcile", planted, "--apply", url=charged.url)
+    first = run("reconcile", planted, "--apply", "--refund-unknown", url=charged.url)
     # The duplicate is the record's, so it is left.
     assert first.returncode == 1
     assert PLANTED in first.stdout
@@ -104,6 +104,29 @@ def test_corrections_are_carried_out_once(charged: Books, planted: Path) -> None
     assert "0 missing, 0 extra, 0 different, 1 duplicate" in again.stdout
     assert charged.charged() == after
     assert run("verify", url=charged.url).returncode == 0
+
+
+def test_what_another_application_charged_is_left_alone(charged: Books, tmp_path: Path) -> None:
+    """It is for a service that this record does not name; --service decides where that does not."""
+    charged.charge("theirs", service_type="market_analysis")
+    record = write(tmp_path / "record.csv", *map(row, range(10)))
+    assert run("reconcile", record, "--apply", "--refund-unknown", url=charged.url).stdout.endswith(
+        "10 recorded, 11 charged: 0 missing, 0 extra, 0 different, 0 duplicate, 0 waiting.\n"
+    )
+    both = ("--service", "valuation", "--service", "market_analysis")
+    found = run("reconcile", record, *both, url=charged.url)
+    assert (found.returncode, found.stdout.count("extra  ")) == (1, 1)
+    assert charged.charged()["theirs"] == 10
+
+
+def test_what_the_record_does_not_know_is_given_back_only_if_told(charged: Books, tmp_path: Path) -> None:
+    record = write(tmp_path / "record.csv", *map(row, range(9)))
+    applied = run("reconcile", record, "--apply", url=charged.url)
+    assert applied.returncode == 1
+    assert "not corrected: the record does not know it; --refund-unknown gives it back" in applied.stdout
+    assert charged.charged()["job-9"] == 10
+    assert run("reconcile", record, "--apply", "--refund-unknown", url=charged.url).returncode == 0
+    assert charged.charged()["job-9"] == 0
 
 
 def test_everything_that_can_be_corrected_ends_well(charged: Books, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -58,7 +59,20 @@ def reconcile_record(
     since: Annotated[str | None, typer.Option(help="ISO 8601; else the record's first time.")] = None,
     until: Annotated[str | None, typer.Option(help="ISO 8601, exclusive; else its last time.")] = None,
     outbox: Annotated[Path | None, typer.Option(help="The outbox whose charges are on their way.")] = None,
+    service: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A service that is this application's, several times for more; else those in the record.",
+            show_default=False,
+        ),
+    ] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Carry the corrections out.")] = False,
+    refund_unknown: Annotated[
+        bool,
+        typer.Option(
+            "--refund-unknown", help="With --apply, also give back charges that the record knows nothing of."
+        ),
+    ] = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -84,9 +98,14 @@ def reconcile_record(
         organizations = sorted({*survey.organizations, *([org] if org else [])})
         counts = Counter(recorded=survey.rows, charged=books.fill(_charges(billing, organizations, period)))
         findings = reconcile(
-            records.read(Recorded), books.read(Booked), waiting=_waiting(outbox), period=period
+            records.read(Recorded),
+            books.read(Booked),
+            waiting=_waiting(outbox),
+            period=period,
+            services=set(service) if service else survey.services,
         )
-        outcomes = (_Outcome(each, _correct(billing, each) if apply else None) for each in findings)
+        correct = partial(_correct, billing, refund_unknown=refund_unknown)
+        outcomes = (_Outcome(each, correct(each) if apply else None) for each in findings)
         show = _show_document if as_json else _show_lines
         is_right = show(outcomes, counts, applied=apply)
     raise typer.Exit(0 if is_right else 1)
@@ -98,11 +117,13 @@ class _Survey:
 
     rows: int = 0
     organizations: set[str] = field(default_factory=set)
+    services: set[str] = field(default_factory=set)
     first: datetime | None = None
     end: datetime | None = None
 
     def note(self, row: Recorded) -> Recorded:
         self.organizations.add(row.org_id)
+        self.services.add(row.service_type)
         if row.time is not None:
             self.first = min(self.first or row.time, row.time)
             self.end = max(self.end or row.time, row.time + _MICROSECOND)
@@ -165,8 +186,10 @@ def _waiting(outbox: Path | None) -> set[Key]:
     }
 
 
-def _correct(billing: "CreditDeductionService", finding: Finding) -> str:
+def _correct(billing: "CreditDeductionService", finding: Finding, *, refund_unknown: bool) -> str:
     """Carry the corrections out and return why that failed, or nothing."""
+    if finding.is_unrecorded and not refund_unknown:
+        return "the record does not know it; --refund-unknown gives it back"
     if not finding.corrections and finding.kind != "waiting":
         return "only a person can correct it"
     try:
