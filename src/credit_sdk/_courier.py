@@ -18,7 +18,7 @@ from credit_sdk._flows.delivering import Verdict
 from credit_sdk._flows.settling import REFUSALS, describe
 from credit_sdk._resources import PerProcess
 from credit_sdk._runners import Backend, run
-from credit_sdk.errors import CreditError, OutboxError
+from credit_sdk.errors import CreditError, OutboxError, UnavailableError
 from credit_sdk.models import Delivery, PendingCharge
 from credit_sdk.outbox import VARIABLE, Outbox, default_path
 
@@ -32,6 +32,8 @@ Probe: TypeAlias = Callable[[PendingCharge], bool | None]
 FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 60.0
 CLOSING_SECONDS = 5.0
+MOST_UNANSWERED = 10
+"""After how many charges in a row that nobody answered a round of deliveries ends."""
 _ONCE = Retries(attempts=1)
 
 
@@ -140,12 +142,24 @@ class Courier:
         Raises `OutboxError`.
         """
         self._write_again()
-        delivered = released = kept = 0
+        delivered = released = kept = away = 0
         charged = Decimal(0)
-        tried: set[str] = set()
-        while (pending := self.outbox.claim(self._destination, tried)) is not None:
-            tried.add(pending.entry_id)
-            settled = self._settle(pending)
+        waiting = self.outbox.deliverable(self._destination)
+        for number, entry_id in enumerate(waiting):
+            pending = self.outbox.claim(entry_id)
+            if pending is None:
+                continue
+            try:
+                settled = self._settle(pending)
+            except UnavailableError:
+                kept += 1
+                away += 1
+                if away == MOST_UNANSWERED:
+                    # Nobody is there: the others are not sent to them now.
+                    kept += len(waiting) - number - 1
+                    break
+                continue
+            away = 0
             if settled is None:
                 kept += 1
             elif settled:
@@ -208,18 +222,26 @@ class Courier:
             self._unwritten.pop(entry_id, None)
 
     def _settle(self, pending: PendingCharge) -> Decimal | None:
-        """Deliver one charge: the credits taken, zero for what was given back, None for what stays."""
+        """Deliver one charge: the credits taken, zero for what was given back, None for what stays.
+
+        Raises `UnavailableError` when nobody answered; the charge stays then, too.
+        """
         entry = pending.entry_id
         try:
             verdict = self._verdict(pending)
             if verdict == "wait":
                 self._return(HandOver(entry, self._doubt(pending)))
                 return None
-            receipt = run(delivering(pending, verdict, _ONCE), self._backend_for(entry))
+            receipt = None
+            # A job that runs again under its id has the same hold, which is not taken from under it.
+            if verdict == "charge" or not self.outbox.is_under_way(pending):
+                receipt = run(delivering(pending, verdict, _ONCE), self._backend_for(entry))
         except CreditError as error:
             refused = isinstance(error, REFUSALS)
             self._return(HandOver(entry, describe(error)), attempted=True, refused=refused)
             logger.warning("Charge %s stays in the outbox: %s", pending.request_id, error)
+            if isinstance(error, UnavailableError):
+                raise
             return None
         except BaseException as error:
             # The application's own probe, or an end of the program: the charge stays.

@@ -8,7 +8,7 @@ Records that cannot be delivered stay, with the reason.
 import os
 import sqlite3
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -94,24 +94,40 @@ class Outbox:
                 [step.reason, refused, attempted, step.entry_id],
             )
 
-    def claim(self, destination: str, tried: Collection[str] = ()) -> PendingCharge | None:
-        """Return the oldest readable charge of a destination that nobody works on, but for those `tried`.
+    def deliverable(self, destination: str) -> list[str]:
+        """Return the ids of a destination's charges that nobody works on, oldest first."""
+        with self._opened() as store:
+            rows = store.reading(
+                "select entry_id, owner from charges where destination = ? order by created_at, entry_id",
+                [destination],
+            )
+            busy = {
+                slot for slot in {row["owner"] for row in rows} if slot is not None and _lives(store, slot)
+            }
+            return [row["entry_id"] for row in rows if row["owner"] not in busy]
 
-        It is this process's then, which must forget it or hand it over. None when there is none.
+    def claim(self, entry_id: str) -> PendingCharge | None:
+        """Take a charge over from nobody. It is this process's then, which must forget it or hand it over.
+
+        None when it is gone, cannot be read, or somebody else works on it.
         """
         with self._opened() as store, store.writing() as connection:
-            rows = connection.execute(
-                "select * from charges where destination = ? order by created_at, entry_id", [destination]
-            ).fetchall()
-            for row in rows:
-                charge, _ = _read(row)
-                if charge is None or row["entry_id"] in tried or _is_owned(store, row):
-                    continue
+            row = connection.execute("select * from charges where entry_id = ?", [entry_id]).fetchone()
+            charge = None if row is None or _is_owned(store, row) else _read(row)[0]
+            if charge is not None:
                 connection.execute(
-                    "update charges set owner = ? where entry_id = ?", [store.presence.slot, row["entry_id"]]
+                    "update charges set owner = ? where entry_id = ?", [store.presence.slot, entry_id]
                 )
-                return charge
-        return None
+            return charge
+
+    def is_under_way(self, pending: PendingCharge) -> bool:
+        """Whether a living process performs the same operation again: under the same request id, or hold."""
+        with self._opened() as store:
+            rows = store.reading(
+                "select * from charges where owner is not null and entry_id <> ?", [pending.entry_id]
+            )
+            others = [_read(row)[0] for row in rows if _is_owned(store, row)]
+        return any(other is not None and _same_operation(other, pending) for other in others)
 
     def waits(self, destination: str) -> bool:
         """Whether there is a readable charge of a destination that nobody works on."""
@@ -159,6 +175,17 @@ class Outbox:
             raise OutboxError(
                 f"The outbox {self.path} cannot be used: {_explain(error, self.path)}"
             ) from error
+
+
+def _same_operation(one: PendingCharge, other: PendingCharge) -> bool:
+    if one.hold_id is not None and one.hold_id == other.hold_id:
+        return True
+    return (one.org_id, one.user_id, one.request_id) == (other.org_id, other.user_id, other.request_id)
+
+
+def _lives(store: Store, slot: int) -> bool:
+    """Whether a process works on what it owns; where that cannot be found out, `claim` decides."""
+    return store.presence.is_alive(slot) is True
 
 
 def _is_owned(store: Store, row: sqlite3.Row) -> bool:

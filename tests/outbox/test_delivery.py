@@ -19,6 +19,7 @@ from credit_sdk import (
     Retries,
     UnavailableError,
 )
+from credit_sdk._courier import MOST_UNANSWERED
 from credit_sdk._flows import HandOver
 from credit_sdk.errors import CreditError, UnexpectedResponseError
 from credit_sdk.models import PendingCharge
@@ -376,3 +377,36 @@ async def test_an_awaited_charge_is_kept_and_delivered_too(
     assert charge.is_pending
     wait_until_empty(make_service())
     assert left() == (950, 0)
+
+
+def test_a_job_that_runs_again_keeps_its_hold_when_its_dead_run_is_settled(
+    make_service: MakeService, left: Left
+) -> None:
+    """The first run's process died; the second has the same hold under the same id, and works on it."""
+    first, second = make_service(), make_service()
+    dead = first.charge(ADA, 1_000, service_type="print_job", request_id="job-9")
+    dead.__enter__()
+    [entry] = first.pending_charges()
+    with second.charge(ADA, 1_000, service_type="print_job", request_id="job-9") as charge:
+        outbox = Outbox(first._till.courier.outbox.path)  # type: ignore[union-attr]  # it has one
+        outbox.hand_over(HandOver(entry.entry_id, "its process died"))
+        assert second.flush_outbox().released == 1
+        assert left() == (1_000, 1_000)
+    assert charge.is_charged
+    assert left() == (0, 0)
+    assert second.pending_charges() == []
+
+
+def test_a_round_of_deliveries_ends_when_nobody_answers(make_service: MakeService, left: Left) -> None:
+    billing = make_service(retries=Retries(attempts=1))
+    fault = Fault(billing, CaptureHold, error=UnavailableError("The server is away."), after=False)
+    for _ in range(MOST_UNANSWERED + 20):
+        with billing.charge(ADA, 1, service_type="print_job"):
+            print_label()
+    billing._till.courier.close()  # type: ignore[union-attr]  # it has one
+    before = fault.hits
+    assert billing.flush_outbox().kept == MOST_UNANSWERED + 20
+    assert fault.hits - before == MOST_UNANSWERED
+    fault.lasts = False
+    assert billing.flush_outbox().delivered == MOST_UNANSWERED + 20
+    assert left() == (1_000 - MOST_UNANSWERED - 20, 0)
