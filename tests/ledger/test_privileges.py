@@ -137,6 +137,25 @@ def test_a_temporary_table_of_users_gives_nobody_credits(own_books: Books, make_
     assert make_call("spend", {"user_id": "7", "credits": 5_000}).on(attacker)["remaining_credits"] == 0
 
 
+def test_a_function_in_public_does_not_run_with_the_owners_rights(
+    own_books: Books, make_call: type[Call]
+) -> None:
+    """An application may keep tables of its own there; an overload that fits better would be taken."""
+    own_books.member()
+    attacker = own_books.connect()
+    for statement in (
+        "GRANT CREATE ON SCHEMA public TO credits_app",
+        "SET ROLE credits_app",
+        (
+            "CREATE FUNCTION public.to_jsonb(public.organization_members) RETURNS jsonb LANGUAGE plpgsql"
+            " AS $$ BEGIN RAISE EXCEPTION 'ran as %', current_user; END $$"
+        ),
+    ):
+        attacker.execute(statement.encode())
+    added = make_call("add_member", {"org_id": own_books.org_id, "user_id": "victim"}).on(attacker)
+    assert added["user_id"] == "victim"
+
+
 def test_a_function_of_the_attackers_does_not_stand_in_for_ours(own_books: Books) -> None:
     member = own_books.member()
     attacker = own_books.connect()

@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION public.add_credits_to_pool(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   PERFORM ledger.add_credits(org_id, credits, purchase_amount);

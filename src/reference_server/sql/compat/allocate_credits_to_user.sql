@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION public.allocate_credits_to_user(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   PERFORM ledger.enlarge_allocation(org_id, user_id, credits, NULL, NULL, allocated_by, NULL);

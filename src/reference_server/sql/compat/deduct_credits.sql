@@ -12,7 +12,7 @@ CREATE OR REPLACE FUNCTION public.deduct_credits(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   PERFORM ledger.deduct(org_id, user_id, credits, service_type, service_name, request_id, request_metadata);

@@ -4,7 +4,7 @@ RETURNS BOOLEAN
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   RETURN (ledger.check_credits(org_id, user_id, credits)).has_sufficient_credits;

@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION public.refresh_pools("limit" INTEGER DEFAULT 1000) RE
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   _caller CONSTANT JSONB := ledger.act_as('{"actor": "refresh_pools", "actor_kind": "system"}');

@@ -7,15 +7,15 @@ CREATE OR REPLACE FUNCTION ledger.add_credits(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _request_id CONSTANT TEXT := coalesce(add_credits.request_id, ledger.new_request_id());
   _amount CONSTANT NUMERIC := coalesce(add_credits.purchase_amount, 0);
   _now TIMESTAMPTZ;
-  _pool credit_pools;
-  _event org_billing_history;
+  _pool public.credit_pools;
+  _event public.org_billing_history;
   _available BIGINT;
 BEGIN
   IF ledger.is_amount(add_credits.credits) IS NOT TRUE THEN
@@ -27,14 +27,14 @@ BEGIN
   END IF;
   PERFORM ledger.require_open_organization(add_credits.org_id);
 
-  INSERT INTO credit_pools (org_id) VALUES (add_credits.org_id) ON CONFLICT (org_id) DO NOTHING;
+  INSERT INTO public.credit_pools (org_id) VALUES (add_credits.org_id) ON CONFLICT (org_id) DO NOTHING;
   SELECT pool.* INTO _pool
-  FROM credit_pools AS pool
+  FROM public.credit_pools AS pool
   WHERE pool.org_id = add_credits.org_id
   FOR NO KEY UPDATE;
 
   SELECT event.* INTO _event
-  FROM org_billing_history AS event
+  FROM public.org_billing_history AS event
   WHERE event.org_id = add_credits.org_id AND event.request_id = _request_id;
   IF FOUND THEN
     RETURN ledger.replayed_addition(_event, add_credits.credits, _amount);
@@ -46,7 +46,7 @@ BEGIN
   END IF;
 
   _now := ledger.now();
-  UPDATE credit_pools AS pool
+  UPDATE public.credit_pools AS pool
   SET
     total_credits = pool.total_credits + add_credits.credits,
     lifetime_purchased_credits = pool.lifetime_purchased_credits
@@ -55,10 +55,10 @@ BEGIN
     updated_at = _now
   WHERE pool.org_id = add_credits.org_id;
   SELECT pool.available_credits INTO _available
-  FROM organization_credit_pools AS pool
+  FROM public.organization_credit_pools AS pool
   WHERE pool.org_id = add_credits.org_id;
 
-  INSERT INTO org_billing_history (
+  INSERT INTO public.org_billing_history (
     org_id, event_type, amount, credits, request_id, event_metadata, created_at
   )
   VALUES (

@@ -9,14 +9,14 @@ CREATE OR REPLACE FUNCTION ledger.add_member(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _role CONSTANT TEXT := coalesce(add_member.role, 'member');
   _is_default CONSTANT BOOLEAN := coalesce(add_member.is_default, FALSE);
-  _organization organizations;
-  _member organization_members;
+  _organization public.organizations;
+  _member public.organization_members;
 BEGIN
   IF _role NOT IN ('owner', 'admin', 'billing_admin', 'member') THEN
     PERFORM ledger.refuse(ledger.problem(
@@ -28,7 +28,7 @@ BEGIN
   PERFORM ledger.require_open_organization(add_member.org_id);
 
   SELECT organization.* INTO _organization
-  FROM organizations AS organization
+  FROM public.organizations AS organization
   WHERE organization.id = add_member.org_id
   FOR NO KEY UPDATE;
   IF _is_default THEN
@@ -37,10 +37,10 @@ BEGIN
 
   IF _organization.max_seats <= (
     SELECT count(*)
-    FROM organization_members AS member
+    FROM public.organization_members AS member
     WHERE member.org_id = add_member.org_id AND member.user_id <> add_member.user_id
   ) AND NOT EXISTS (
-    SELECT FROM organization_members AS member
+    SELECT FROM public.organization_members AS member
     WHERE member.org_id = add_member.org_id AND member.user_id = add_member.user_id
   ) THEN
     PERFORM ledger.refuse(ledger.problem('conflict', format(
@@ -48,19 +48,19 @@ BEGIN
     )));
   END IF;
 
-  INSERT INTO organization_members AS member (org_id, user_id, role, is_default, joined_at)
+  INSERT INTO public.organization_members AS member (org_id, user_id, role, is_default, joined_at)
   VALUES (add_member.org_id, add_member.user_id, _role, _is_default, ledger.now())
   ON CONFLICT (org_id, user_id) DO UPDATE
   SET role = excluded.role, is_default = member.is_default OR excluded.is_default
   WHERE member.role <> excluded.role OR member.is_default < excluded.is_default;
   IF _is_default THEN
-    UPDATE organization_members AS member
+    UPDATE public.organization_members AS member
     SET is_default = FALSE
     WHERE member.user_id = add_member.user_id AND member.org_id <> add_member.org_id AND member.is_default;
   END IF;
 
   SELECT member.* INTO _member
-  FROM organization_members AS member
+  FROM public.organization_members AS member
   WHERE member.org_id = add_member.org_id AND member.user_id = add_member.user_id;
   RETURN ledger.member_row(_member);
 END;

@@ -11,11 +11,11 @@ CREATE OR REPLACE FUNCTION ledger.allocate(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   IF NOT EXISTS (
-    SELECT FROM organization_members AS member
+    SELECT FROM public.organization_members AS member
     WHERE member.org_id = allocate.org_id AND member.user_id = allocate.user_id
   ) THEN
     PERFORM ledger.refuse(ledger.not_a_member_problem(allocate.org_id, allocate.user_id));

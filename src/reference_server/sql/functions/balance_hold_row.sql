@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION ledger.balance_hold_row(
 LANGUAGE plpgsql
 IMMUTABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   RETURN ROW(

@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION ledger.balance_problem(
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   _name CONSTANT TEXT := ledger.user_name(person);

@@ -7,13 +7,13 @@ CREATE OR REPLACE FUNCTION ledger.cancel_subscription(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _later BOOLEAN;
-  _before organization_subscriptions;
-  _subscription organization_subscriptions;
+  _before public.organization_subscriptions;
+  _subscription public.organization_subscriptions;
 BEGIN
   _before := ledger.lock_subscription(cancel_subscription.subscription_id);
   _later := coalesce(cancel_subscription.at_period_end, FALSE) AND _before.current_period_end IS NOT NULL;
@@ -23,7 +23,7 @@ BEGIN
     ));
   END IF;
 
-  UPDATE organization_subscriptions AS subscription
+  UPDATE public.organization_subscriptions AS subscription
   SET
     status = CASE WHEN _later THEN subscription.status ELSE 'canceled' END,
     canceled_at = coalesce(subscription.canceled_at, ledger.now()),

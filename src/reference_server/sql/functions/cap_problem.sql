@@ -13,7 +13,7 @@ CREATE OR REPLACE FUNCTION ledger.cap_problem(
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -31,7 +31,7 @@ BEGIN
       )
     END AS available
   INTO _cap
-  FROM credit_caps AS cap
+  FROM public.credit_caps AS cap
   WHERE cap.org_id = cap_problem.org_id
     AND (cap.scope, cap.subject) IN (
       ('organization', ''), ('member', cap_problem.user_id), ('api_key', cap_problem.api_key_id)

@@ -5,16 +5,16 @@ RETURNS BOOLEAN
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
   RETURN NOT EXISTS (
     SELECT
-    FROM credit_caps AS cap
+    FROM public.credit_caps AS cap
     CROSS JOIN LATERAL (
       SELECT coalesce(sum(hold.credits), 0)::BIGINT AS credits
-      FROM credit_holds AS hold
+      FROM public.credit_holds AS hold
       WHERE hold.org_id = caps_allow.org_id
         AND hold.user_id = caps_allow.user_id
         AND hold.status = 'held'

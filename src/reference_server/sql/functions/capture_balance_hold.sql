@@ -13,15 +13,15 @@ CREATE OR REPLACE FUNCTION ledger.capture_balance_hold(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-  _hold user_credit_holds;
-  _person users;
+  _hold public.user_credit_holds;
+  _person public.users;
   _credits BIGINT;
   _own NUMERIC;
-  _charge credits_transactions;
+  _charge public.credits_transactions;
   _receipt ledger.spending;
   _problem JSONB;
 BEGIN
@@ -60,13 +60,13 @@ BEGIN
     PERFORM ledger.refuse(_problem);
   END IF;
 
-  UPDATE users AS person
+  UPDATE public.users AS person
   SET held_credits = person.held_credits - _own
   WHERE person.id = _person.id AND _own > 0;
-  UPDATE user_credit_holds AS hold
+  UPDATE public.user_credit_holds AS hold
   SET status = 'captured', captured_credits = _credits / 1000.0, updated_at = ledger.now()
   WHERE hold.id = _hold.id;
-  INSERT INTO credits_transactions AS charge (
+  INSERT INTO public.credits_transactions AS charge (
     user_id, amount, description, transaction_type, service_type, service_name,
     transaction_metadata, request_id, hold_id
   ) VALUES (

@@ -9,24 +9,24 @@ CREATE OR REPLACE FUNCTION ledger.capture_expired(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _credits CONSTANT BIGINT := coalesce(capture_expired.credits, hold.credits);
-  _account user_credit_allocations;
+  _account public.user_credit_allocations;
   _receipt ledger.receipt;
   _charge_id UUID;
   _problem JSONB;
   _now TIMESTAMPTZ;
 BEGIN
   SELECT allocation.* INTO _account
-  FROM user_credit_allocations AS allocation
+  FROM public.user_credit_allocations AS allocation
   WHERE allocation.org_id = hold.org_id AND allocation.user_id = hold.user_id
   FOR NO KEY UPDATE;
 
   -- The member's holds and charges stand still from here on.
-  PERFORM FROM credit_holds AS current
+  PERFORM FROM public.credit_holds AS current
   WHERE current.id = hold.id AND current.org_id = hold.org_id AND current.status = 'expired';
   IF NOT FOUND THEN
     RETURN NULL;
@@ -59,18 +59,18 @@ BEGIN
     ));
   END IF;
 
-  UPDATE user_credit_allocations AS allocation
+  UPDATE public.user_credit_allocations AS allocation
   SET used_credits = allocation.used_credits + _credits, updated_at = _now
   WHERE allocation.org_id = _account.org_id AND allocation.id = _account.id
   RETURNING allocation.* INTO _account;
   PERFORM ledger.count_against_caps(hold.org_id, hold.user_id, hold.api_key_id, _credits, _now);
-  UPDATE credit_holds AS current
+  UPDATE public.credit_holds AS current
   SET
     status = 'captured',
     captured_credits = current.captured_credits + _credits,
     updated_at = _account.updated_at
   WHERE current.id = hold.id AND current.org_id = hold.org_id;
-  INSERT INTO credit_usage_attribution (
+  INSERT INTO public.credit_usage_attribution (
     org_id, user_id, allocation_id, credits_used, service_type, service_name,
     request_id, request_metadata, hold_id, remaining_after, created_at, api_key_id
   ) VALUES (

@@ -17,11 +17,11 @@ CREATE OR REPLACE FUNCTION ledger.capture_hold(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-  _hold credit_holds;
+  _hold public.credit_holds;
   _receipt ledger.receipt;
   _account RECORD;
   _problem JSONB;
@@ -35,12 +35,12 @@ BEGIN
   -- Going round again means that another transaction committed something in between.
   FOR _attempt IN 1..20 LOOP
     WITH account AS (
-      UPDATE user_credit_allocations AS allocation
+      UPDATE public.user_credit_allocations AS allocation
       SET
         held_credits = allocation.held_credits - hold.credits,
         used_credits = allocation.used_credits + coalesce(capture_hold.credits, hold.credits),
         updated_at = ledger.now()
-      FROM credit_holds AS hold
+      FROM public.credit_holds AS hold
       WHERE hold.id = capture_hold.hold_id
         AND (capture_hold.org_id IS NULL OR hold.org_id = capture_hold.org_id)
         AND hold.status = 'held'
@@ -62,7 +62,7 @@ BEGIN
           OR (
             allocation.is_active
             AND EXISTS (
-              SELECT FROM organizations AS organization
+              SELECT FROM public.organizations AS organization
               WHERE organization.id = hold.org_id AND organization.status = 'active'
             )
             AND allocation.used_credits + allocation.held_credits - hold.credits + capture_hold.credits
@@ -76,7 +76,7 @@ BEGIN
         coalesce(capture_hold.credits, hold.credits) AS captured,
         hold.request_metadata || coalesce(capture_hold.request_metadata, '{}') AS request_metadata
     ), closed AS (
-      UPDATE credit_holds AS hold
+      UPDATE public.credit_holds AS hold
       SET
         status = 'captured',
         captured_credits = hold.captured_credits + account.captured,
@@ -85,7 +85,7 @@ BEGIN
       WHERE hold.id = account.hold_id AND hold.org_id = account.org_id AND hold.status = 'held'
       RETURNING hold.id
     ), charge AS (
-      INSERT INTO credit_usage_attribution (
+      INSERT INTO public.credit_usage_attribution (
         org_id, user_id, allocation_id, credits_used, service_type, service_name,
         request_id, request_metadata, hold_id, remaining_after, created_at, api_key_id
       )
@@ -117,7 +117,7 @@ BEGIN
       PERFORM ledger.refuse(ledger.id_taken_problem(_account.org_id, _account.request_id));
     ELSIF _account.id IS NOT NULL THEN
       -- It was closed, and another hold of the member's covered for it: what was moved is moved back.
-      UPDATE user_credit_allocations AS allocation
+      UPDATE public.user_credit_allocations AS allocation
       SET
         held_credits = allocation.held_credits + _account.held,
         used_credits = allocation.used_credits - _account.captured

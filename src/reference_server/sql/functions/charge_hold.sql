@@ -14,18 +14,18 @@ CREATE OR REPLACE FUNCTION ledger.charge_hold(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-  _hold credit_holds := ledger.find_hold(charge_hold.hold_id, charge_hold.org_id);
-  _account user_credit_allocations;
+  _hold public.credit_holds := ledger.find_hold(charge_hold.hold_id, charge_hold.org_id);
+  _account public.user_credit_allocations;
   _now TIMESTAMPTZ;
   _asked RECORD;
   _taken BIGINT;
 BEGIN
   SELECT allocation.* INTO _account
-  FROM user_credit_allocations AS allocation
+  FROM public.user_credit_allocations AS allocation
   WHERE allocation.org_id = _hold.org_id AND allocation.user_id = _hold.user_id
   FOR NO KEY UPDATE;
   -- The member's holds and charges stand still from here on.
@@ -45,13 +45,13 @@ BEGIN
     ) AS used_otherwise,
     min(part.request_id) FILTER (
       WHERE earlier.id IS NULL AND EXISTS (
-        SELECT FROM credit_holds AS other
+        SELECT FROM public.credit_holds AS other
         WHERE other.org_id = _hold.org_id AND other.request_id = part.request_id AND other.status = 'held'
       )
     ) AS holding
   INTO _asked
   FROM ledger.parts_of_hold(_hold, charge_hold.charges) AS part
-  LEFT JOIN credit_usage_attribution AS earlier
+  LEFT JOIN public.credit_usage_attribution AS earlier
     ON earlier.org_id = _hold.org_id AND earlier.request_id = part.request_id;
   IF _asked.used_otherwise IS NOT NULL THEN
     PERFORM ledger.refuse(ledger.id_taken_problem(_hold.org_id, _asked.used_otherwise));
@@ -59,7 +59,7 @@ BEGIN
     PERFORM ledger.require_parts(_hold, _asked.credits, _asked.holding, _now);
   END IF;
 
-  INSERT INTO credit_usage_attribution (
+  INSERT INTO public.credit_usage_attribution (
     org_id, user_id, allocation_id, credits_used, service_type, service_name,
     request_id, request_metadata, hold_id, remaining_after, created_at, api_key_id
   )
@@ -91,7 +91,7 @@ BEGIN
     )
   ) INTO document
   FROM ledger.parts_of_hold(_hold, charge_hold.charges) AS part
-  INNER JOIN credit_usage_attribution AS charge
+  INNER JOIN public.credit_usage_attribution AS charge
     ON charge.org_id = _hold.org_id AND charge.request_id = part.request_id;
 END;
 $$;

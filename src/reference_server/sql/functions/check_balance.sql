@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION ledger.check_balance(user_id TEXT, credits BIGINT) RE
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   _balance ledger.balance;

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION ledger.check_charges(
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -13,7 +13,7 @@ BEGIN
   SELECT jsonb_build_object('request_ids', coalesce(jsonb_agg(asked.request_id ORDER BY asked.place), '[]'))
   INTO document
   FROM jsonb_array_elements_text(check_charges.request_ids) WITH ORDINALITY AS asked (request_id, place)
-  INNER JOIN credit_usage_attribution AS charge
+  INNER JOIN public.credit_usage_attribution AS charge
     ON charge.org_id = check_charges.org_id AND charge.request_id = asked.request_id
   WHERE charge.user_id = check_charges.user_id AND charge.refund_of IS NULL;
 END;

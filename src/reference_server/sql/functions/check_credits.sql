@@ -6,7 +6,7 @@ RETURNS ledger.credit_check
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -24,11 +24,11 @@ BEGIN
     allocation.remaining_credits - allocation.held_credits + coalesce(overdue.credits, 0),
     allocation.capped
   INTO _remaining, _available, _capped
-  FROM user_credit_allocations AS allocation
-  INNER JOIN organizations AS organization ON organization.id = allocation.org_id
+  FROM public.user_credit_allocations AS allocation
+  INNER JOIN public.organizations AS organization ON organization.id = allocation.org_id
   CROSS JOIN LATERAL (
     SELECT sum(hold.credits)::BIGINT AS credits
-    FROM credit_holds AS hold
+    FROM public.credit_holds AS hold
     WHERE hold.org_id = allocation.org_id
       AND hold.user_id = allocation.user_id
       AND hold.status = 'held'

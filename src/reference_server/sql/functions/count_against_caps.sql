@@ -6,11 +6,11 @@ CREATE OR REPLACE FUNCTION ledger.count_against_caps(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
-  UPDATE credit_caps AS cap
+  UPDATE public.credit_caps AS cap
   SET
     used_credits = ledger.used_of_cap(
       cap.period, cap.window_start, cap.used_credits, count_against_caps.moment

@@ -11,7 +11,7 @@ CREATE OR REPLACE FUNCTION ledger.create_subscription(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -22,7 +22,7 @@ DECLARE
   );
   _now TIMESTAMPTZ;
   _trial_ends_at TIMESTAMPTZ;
-  _subscription organization_subscriptions;
+  _subscription public.organization_subscriptions;
 BEGIN
   IF _problem IS NOT NULL THEN
     PERFORM ledger.refuse(_problem);
@@ -35,7 +35,7 @@ BEGIN
   IF _trial_days > 0 THEN
     _trial_ends_at := _now + _trial_days * INTERVAL '24 hours';
   END IF;
-  INSERT INTO organization_subscriptions AS subscription (
+  INSERT INTO public.organization_subscriptions AS subscription (
     org_id, subscription_plan, monthly_price, billing_cycle, status, trial_ends_at,
     current_period_start, current_period_end, created_at, updated_at
   )
@@ -57,7 +57,7 @@ BEGIN
     PERFORM ledger.refuse(ledger.subscribed_problem(create_subscription.org_id));
   END IF;
 
-  INSERT INTO credit_pools (org_id) VALUES (create_subscription.org_id) ON CONFLICT (org_id) DO NOTHING;
+  INSERT INTO public.credit_pools (org_id) VALUES (create_subscription.org_id) ON CONFLICT (org_id) DO NOTHING;
   PERFORM ledger.note_subscription(
     _subscription, 'subscription_created', jsonb_build_object('trial_ends_at', _trial_ends_at)
   );

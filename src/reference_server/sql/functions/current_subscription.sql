@@ -4,14 +4,14 @@ CREATE OR REPLACE FUNCTION ledger.current_subscription(org_id TEXT) RETURNS publ
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-  _subscription organization_subscriptions;
+  _subscription public.organization_subscriptions;
 BEGIN
   SELECT subscription.* INTO _subscription
-  FROM organization_subscriptions AS subscription
+  FROM public.organization_subscriptions AS subscription
   WHERE subscription.org_id = current_subscription.org_id
     AND subscription.status IN ('active', 'trialing', 'past_due')
   ORDER BY subscription.status = 'past_due', subscription.created_at DESC

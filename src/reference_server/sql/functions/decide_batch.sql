@@ -8,7 +8,7 @@ RETURNS SETOF ledger.batch_decision
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -49,10 +49,10 @@ BEGIN
       user_id, credits, service_type, service_name, request_id, request_metadata, api_key_id, position
     )
     CROSS JOIN (SELECT ledger.overage(decide_batch.org_id) AS overage) AS limits
-    LEFT JOIN organizations AS organization ON organization.id = decide_batch.org_id
+    LEFT JOIN public.organizations AS organization ON organization.id = decide_batch.org_id
     LEFT JOIN (
       SELECT locked.*
-      FROM user_credit_allocations AS locked
+      FROM public.user_credit_allocations AS locked
       WHERE locked.org_id = decide_batch.org_id AND locked.id = ANY(decide_batch.allocation_ids)
     ) AS allocation ON allocation.user_id = item.user_id
     LEFT JOIN LATERAL (
@@ -60,13 +60,13 @@ BEGIN
         charge.id, charge.org_id, charge.user_id, charge.credits_used, charge.remaining_after,
         charge.service_type, charge.service_name, charge.request_id, charge.created_at, TRUE
       )::ledger.receipt AS receipt
-      FROM credit_usage_attribution AS charge
+      FROM public.credit_usage_attribution AS charge
       WHERE charge.org_id = decide_batch.org_id AND charge.request_id = item.request_id
       LIMIT 1
     ) AS earlier ON TRUE
     LEFT JOIN LATERAL (
       SELECT hold.id
-      FROM credit_holds AS hold
+      FROM public.credit_holds AS hold
       WHERE hold.org_id = decide_batch.org_id AND hold.request_id = item.request_id AND hold.status = 'held'
       LIMIT 1
     ) AS hold ON TRUE

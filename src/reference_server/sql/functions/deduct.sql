@@ -24,7 +24,7 @@ CREATE OR REPLACE FUNCTION ledger.deduct(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -45,9 +45,9 @@ BEGIN
   -- Going round again means that another transaction committed something in between.
   FOR _attempt IN 1..20 LOOP
     WITH account AS (
-      UPDATE user_credit_allocations AS allocation
+      UPDATE public.user_credit_allocations AS allocation
       SET used_credits = allocation.used_credits + deduct.credits, updated_at = ledger.now()
-      FROM organizations AS organization
+      FROM public.organizations AS organization
       WHERE allocation.org_id = deduct.org_id
         AND allocation.user_id = deduct.user_id
         AND allocation.is_active
@@ -60,12 +60,12 @@ BEGIN
           <= allocation.allocated_credits + ledger.overage(deduct.org_id)
         )
         AND NOT EXISTS (
-          SELECT FROM credit_holds AS hold
+          SELECT FROM public.credit_holds AS hold
           WHERE hold.org_id = deduct.org_id AND hold.request_id = _request_id AND hold.status = 'held'
         )
       RETURNING allocation.id, allocation.remaining_credits, allocation.updated_at
     ), charge AS (
-      INSERT INTO credit_usage_attribution (
+      INSERT INTO public.credit_usage_attribution (
         org_id, user_id, allocation_id, credits_used, service_type, service_name,
         request_id, request_metadata, remaining_after, created_at, api_key_id
       )
@@ -94,7 +94,7 @@ BEGIN
       )::ledger.receipt;
     ELSIF _account_id IS NOT NULL THEN
       -- The id had charged before: what was taken for it now is put back.
-      UPDATE user_credit_allocations AS allocation
+      UPDATE public.user_credit_allocations AS allocation
       SET used_credits = allocation.used_credits - deduct.credits
       WHERE allocation.org_id = deduct.org_id AND allocation.id = _account_id;
     END IF;

@@ -8,7 +8,7 @@ CREATE OR REPLACE FUNCTION ledger.deduct_batch(org_id TEXT, charges JSONB, OUT d
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -31,7 +31,7 @@ BEGIN
   SELECT array_agg(locked.id) INTO _allocation_ids
   FROM (
     SELECT allocation.id
-    FROM user_credit_allocations AS allocation
+    FROM public.user_credit_allocations AS allocation
     WHERE allocation.org_id = deduct_batch.org_id AND allocation.user_id = ANY(_user_ids)
     ORDER BY allocation.id
     FOR NO KEY UPDATE

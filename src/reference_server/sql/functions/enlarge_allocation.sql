@@ -7,14 +7,14 @@ CREATE OR REPLACE FUNCTION ledger.enlarge_allocation(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _request_id CONSTANT TEXT := coalesce(enlarge_allocation.request_id, ledger.new_request_id());
   _now TIMESTAMPTZ;
-  _account user_credit_allocations;
-  _event org_billing_history;
+  _account public.user_credit_allocations;
+  _event public.org_billing_history;
 BEGIN
   IF ledger.is_amount(enlarge_allocation.credits) IS NOT TRUE THEN
     PERFORM ledger.refuse(ledger.amount_problem(enlarge_allocation.credits));
@@ -25,17 +25,17 @@ BEGIN
   END IF;
   PERFORM ledger.require_open_organization(enlarge_allocation.org_id);
 
-  INSERT INTO user_credit_allocations (org_id, user_id)
+  INSERT INTO public.user_credit_allocations (org_id, user_id)
   VALUES (enlarge_allocation.org_id, enlarge_allocation.user_id)
   ON CONFLICT (org_id, user_id) DO NOTHING;
   SELECT allocation.* INTO _account
-  FROM user_credit_allocations AS allocation
+  FROM public.user_credit_allocations AS allocation
   WHERE allocation.org_id = enlarge_allocation.org_id AND allocation.user_id = enlarge_allocation.user_id
   FOR NO KEY UPDATE;
-  PERFORM FROM credit_pools AS pool WHERE pool.org_id = enlarge_allocation.org_id FOR NO KEY UPDATE;
+  PERFORM FROM public.credit_pools AS pool WHERE pool.org_id = enlarge_allocation.org_id FOR NO KEY UPDATE;
 
   SELECT event.* INTO _event
-  FROM org_billing_history AS event
+  FROM public.org_billing_history AS event
   WHERE event.org_id = enlarge_allocation.org_id AND event.request_id = _request_id;
   IF FOUND THEN
     RETURN ledger.replayed_allocation(
@@ -44,7 +44,7 @@ BEGIN
   END IF;
 
   _now := ledger.now();
-  UPDATE user_credit_allocations AS allocation
+  UPDATE public.user_credit_allocations AS allocation
   SET
     allocated_credits = allocation.allocated_credits + enlarge_allocation.credits,
     reset_period = coalesce(enlarge_allocation.reset_period, allocation.reset_period),
@@ -60,7 +60,7 @@ BEGIN
   WHERE allocation.org_id = _account.org_id AND allocation.id = _account.id
   RETURNING allocation.* INTO _account;
 
-  INSERT INTO org_billing_history (
+  INSERT INTO public.org_billing_history (
     org_id, event_type, credits, request_id, event_metadata, notes, created_at
   ) VALUES (
     _account.org_id, 'credit_allocation', enlarge_allocation.credits, _request_id,

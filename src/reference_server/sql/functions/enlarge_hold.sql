@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION ledger.enlarge_hold(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   _problem JSONB := ledger.spending_problem(hold.org_id, hold.user_id, credits);
@@ -15,7 +15,7 @@ BEGIN
   PERFORM ledger.lock_caps(
     hold.org_id, ARRAY[allocation_id], ARRAY[hold.api_key_id], overdue_at => moment
   );
-  IF _problem IS NOT NULL OR EXISTS (SELECT FROM credit_caps AS cap WHERE cap.org_id = hold.org_id) THEN
+  IF _problem IS NOT NULL OR EXISTS (SELECT FROM public.credit_caps AS cap WHERE cap.org_id = hold.org_id) THEN
     PERFORM ledger.expire_holds_of(ARRAY[allocation_id], except_hold => hold.id, overdue_at => moment);
     _problem := ledger.spending_problem(hold.org_id, hold.user_id, credits);
   END IF;
@@ -25,7 +25,7 @@ BEGIN
   PERFORM ledger.give_back_to_caps(hold, hold.credits);
   PERFORM ledger.spend_caps(hold.org_id, hold.user_id, hold.api_key_id, hold.credits + credits, moment);
 
-  UPDATE user_credit_allocations AS allocation
+  UPDATE public.user_credit_allocations AS allocation
   SET held_credits = allocation.held_credits + credits, updated_at = moment
   WHERE allocation.org_id = hold.org_id AND allocation.id = allocation_id;
 END;

@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION ledger.entry_of(org_id TEXT, kind TEXT, entry_id UUID
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -18,7 +18,7 @@ BEGIN
       charge.remaining_after::TEXT, charge.refundable_after::TEXT, ledger.entry_moment(charge.created_at),
       charge.api_key_id
     ]) END INTO _entry
-    FROM credit_usage_attribution AS charge
+    FROM public.credit_usage_attribution AS charge
     WHERE charge.org_id = entry_of.org_id AND charge.id = entry_of.entry_id;
   ELSE
     SELECT ARRAY[
@@ -28,7 +28,7 @@ BEGIN
       ledger.entry_moment(event.period_end), event.event_metadata::TEXT, event.notes,
       ledger.entry_moment(event.created_at)
     ] INTO _entry
-    FROM org_billing_history AS event
+    FROM public.org_billing_history AS event
     WHERE event.org_id = entry_of.org_id AND event.id = entry_of.entry_id;
   END IF;
   RETURN _entry;

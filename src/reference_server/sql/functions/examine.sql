@@ -4,12 +4,12 @@ CREATE OR REPLACE FUNCTION ledger.examine(OUT document JSONB)
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   SELECT jsonb_build_object(
     'now', ledger.now(),
-    'schema_version', (SELECT max(migration.version) FROM credit_sdk_migrations AS migration),
+    'schema_version', (SELECT max(migration.version) FROM public.credit_sdk_migrations AS migration),
     'server_version', current_setting('server_version_num')::INTEGER,
     'is_standby', pg_is_in_recovery(),
     'is_superuser', (SELECT role.rolsuper FROM pg_roles AS role WHERE role.rolname = session_user),
@@ -22,11 +22,11 @@ BEGIN
     'max_connections', current_setting('max_connections')::INTEGER,
     'overdue_holds', (
       (
-        SELECT count(*) FROM credit_holds AS hold
+        SELECT count(*) FROM public.credit_holds AS hold
         WHERE hold.status = 'held' AND hold.expires_at <= ledger.now() - INTERVAL '5 minutes'
       )
       + (
-        SELECT count(*) FROM user_credit_holds AS hold
+        SELECT count(*) FROM public.user_credit_holds AS hold
         WHERE hold.status = 'held' AND hold.expires_at <= ledger.now() - INTERVAL '5 minutes'
       )
     ),
@@ -35,7 +35,7 @@ BEGIN
     'never_captured', count(*) FILTER (WHERE latest.status = 'expired')
   )
   INTO examine.document
-  FROM (SELECT hold.status FROM credit_holds AS hold ORDER BY hold.id DESC LIMIT 1000) AS latest;
+  FROM (SELECT hold.status FROM public.credit_holds AS hold ORDER BY hold.id DESC LIMIT 1000) AS latest;
 END;
 $$;
 

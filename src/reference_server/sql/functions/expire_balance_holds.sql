@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION ledger.expire_balance_holds("limit" INTEGER) RETURNS 
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -14,10 +14,10 @@ BEGIN
   SELECT array_agg(locked.id) INTO _user_ids
   FROM (
     SELECT person.id
-    FROM users AS person
+    FROM public.users AS person
     WHERE person.id IN (
       SELECT hold.user_id
-      FROM user_credit_holds AS hold
+      FROM public.user_credit_holds AS hold
       WHERE hold.status = 'held' AND hold.expires_at <= _now
       ORDER BY hold.expires_at
       LIMIT expire_balance_holds."limit"

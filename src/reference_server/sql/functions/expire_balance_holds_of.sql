@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION ledger.expire_balance_holds_of(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -16,7 +16,7 @@ DECLARE
 BEGIN
   WITH overdue AS (
     SELECT hold.id
-    FROM user_credit_holds AS hold
+    FROM public.user_credit_holds AS hold
     WHERE hold.status = 'held'
       AND hold.expires_at <= _now
       AND hold.user_id = ANY(expire_balance_holds_of.user_ids)
@@ -24,13 +24,13 @@ BEGIN
     ORDER BY hold.expires_at
     LIMIT expire_balance_holds_of."limit"
   ), expired AS (
-    UPDATE user_credit_holds AS hold
+    UPDATE public.user_credit_holds AS hold
     SET status = 'expired', updated_at = _now
     FROM overdue
     WHERE hold.id = overdue.id
     RETURNING hold.user_id, hold.credits
   ), given_back AS (
-    UPDATE users AS person
+    UPDATE public.users AS person
     SET held_credits = person.held_credits - total.credits
     FROM (SELECT user_id, sum(credits) AS credits FROM expired GROUP BY user_id) AS total
     WHERE person.id = total.user_id

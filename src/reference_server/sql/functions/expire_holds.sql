@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION ledger.expire_holds("limit" INTEGER DEFAULT 1000, OUT
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -21,10 +21,10 @@ BEGIN
   INTO _allocation_ids, _capped
   FROM (
     SELECT allocation.org_id, allocation.id, allocation.capped
-    FROM user_credit_allocations AS allocation
+    FROM public.user_credit_allocations AS allocation
     WHERE (allocation.org_id, allocation.user_id) IN (
       SELECT hold.org_id, hold.user_id
-      FROM credit_holds AS hold
+      FROM public.credit_holds AS hold
       WHERE hold.status = 'held' AND hold.expires_at <= _now
       ORDER BY hold.expires_at
       LIMIT expire_holds."limit"

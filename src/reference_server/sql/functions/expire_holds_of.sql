@@ -15,7 +15,7 @@ CREATE OR REPLACE FUNCTION ledger.expire_holds_of(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -24,8 +24,8 @@ DECLARE
 BEGIN
   WITH overdue AS (
     SELECT hold.org_id, hold.id, allocation.id AS allocation_id
-    FROM credit_holds AS hold
-    INNER JOIN user_credit_allocations AS allocation
+    FROM public.credit_holds AS hold
+    INNER JOIN public.user_credit_allocations AS allocation
       ON allocation.org_id = hold.org_id AND allocation.user_id = hold.user_id
     WHERE hold.status = 'held'
       AND hold.expires_at <= _now
@@ -34,7 +34,7 @@ BEGIN
     ORDER BY hold.expires_at
     LIMIT expire_holds_of."limit"
   ), expired AS (
-    UPDATE credit_holds AS hold
+    UPDATE public.credit_holds AS hold
     SET status = 'expired', updated_at = _now
     FROM overdue
     WHERE hold.org_id = overdue.org_id AND hold.id = overdue.id
@@ -42,7 +42,7 @@ BEGIN
       overdue.org_id, overdue.allocation_id, hold.credits, hold.user_id, hold.api_key_id,
       coalesce(hold.counted_at, hold.created_at) AS counted_at
   ), given_back AS (
-    UPDATE user_credit_allocations AS allocation
+    UPDATE public.user_credit_allocations AS allocation
     SET held_credits = allocation.held_credits - total.credits, updated_at = _now
     FROM (
       SELECT org_id, allocation_id, sum(credits)::BIGINT AS credits
@@ -51,12 +51,12 @@ BEGIN
     ) AS total
     WHERE allocation.org_id = total.org_id AND allocation.id = total.allocation_id
   ), uncounted AS (
-    UPDATE credit_caps AS cap
+    UPDATE public.credit_caps AS cap
     SET used_credits = cap.used_credits - total.credits
     FROM (
       SELECT freed.org_id, freed.scope, freed.subject, freed.period, sum(expired.credits)::BIGINT AS credits
       FROM expired
-      INNER JOIN credit_caps AS freed
+      INNER JOIN public.credit_caps AS freed
         ON freed.org_id = expired.org_id
           AND (freed.scope, freed.subject) IN (
             ('organization', ''), ('member', expired.user_id), ('api_key', expired.api_key_id)

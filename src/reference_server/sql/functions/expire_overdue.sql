@@ -8,14 +8,14 @@ CREATE OR REPLACE FUNCTION ledger.expire_overdue(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _now CONSTANT TIMESTAMPTZ := ledger.now();
   _allocation_id UUID;
 BEGIN
-  PERFORM FROM credit_holds AS hold
+  PERFORM FROM public.credit_holds AS hold
   WHERE hold.status = 'held'
     AND hold.expires_at <= _now
     AND hold.org_id = expire_overdue.org_id
@@ -26,7 +26,7 @@ BEGIN
   END IF;
 
   SELECT allocation.id INTO _allocation_id
-  FROM user_credit_allocations AS allocation
+  FROM public.user_credit_allocations AS allocation
   WHERE allocation.org_id = expire_overdue.org_id
     AND allocation.user_id = expire_overdue.user_id
     AND NOT allocation.capped

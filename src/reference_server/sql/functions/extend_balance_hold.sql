@@ -11,15 +11,15 @@ CREATE OR REPLACE FUNCTION ledger.extend_balance_hold(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _request_id CONSTANT TEXT := coalesce(extend_balance_hold.request_id, ledger.new_request_id());
   _credits CONSTANT BIGINT := coalesce(extend_balance_hold.credits, 0);
-  _hold user_credit_holds;
-  _person users;
-  _earlier user_credit_hold_extensions;
+  _hold public.user_credit_holds;
+  _person public.users;
+  _earlier public.user_credit_hold_extensions;
   _now TIMESTAMPTZ;
   _problem JSONB;
 BEGIN
@@ -29,7 +29,7 @@ BEGIN
   _hold := ledger.find_balance_hold(_hold.id, NULL);
 
   SELECT extension.* INTO _earlier
-  FROM user_credit_hold_extensions AS extension
+  FROM public.user_credit_hold_extensions AS extension
   WHERE extension.user_id = _person.id AND extension.request_id = _request_id;
   IF NOT FOUND THEN
     _problem := ledger.extension_problem(
@@ -52,11 +52,11 @@ BEGIN
     PERFORM ledger.refuse(_problem);
   END IF;
 
-  UPDATE users AS person
+  UPDATE public.users AS person
   SET held_credits = person.held_credits + _credits / 1000.0
   WHERE person.id = _person.id AND _credits > 0;
   _now := ledger.now();
-  UPDATE user_credit_holds AS hold
+  UPDATE public.user_credit_holds AS hold
   SET
     placed_credits = CASE
       WHEN _credits > 0 THEN coalesce(hold.placed_credits, hold.credits)
@@ -69,7 +69,7 @@ BEGIN
     updated_at = _now
   WHERE hold.id = _hold.id
   RETURNING hold.* INTO _hold;
-  INSERT INTO user_credit_hold_extensions (user_id, request_id, hold_id, credits, ttl_seconds, created_at)
+  INSERT INTO public.user_credit_hold_extensions (user_id, request_id, hold_id, credits, ttl_seconds, created_at)
   VALUES (
     _person.id, _request_id, _hold.id, _credits / 1000.0, extend_balance_hold.ttl_seconds, _now
   );

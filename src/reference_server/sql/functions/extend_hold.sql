@@ -14,27 +14,27 @@ CREATE OR REPLACE FUNCTION ledger.extend_hold(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _request_id CONSTANT TEXT := coalesce(extend_hold.request_id, ledger.new_request_id());
   _credits CONSTANT BIGINT := coalesce(extend_hold.credits, 0);
-  _hold credit_holds := ledger.find_hold(extend_hold.hold_id, extend_hold.org_id);
-  _earlier credit_hold_extensions;
+  _hold public.credit_holds := ledger.find_hold(extend_hold.hold_id, extend_hold.org_id);
+  _earlier public.credit_hold_extensions;
   _account_id UUID;
   _now TIMESTAMPTZ;
   _problem JSONB;
 BEGIN
   SELECT allocation.id INTO _account_id
-  FROM user_credit_allocations AS allocation
+  FROM public.user_credit_allocations AS allocation
   WHERE allocation.org_id = _hold.org_id AND allocation.user_id = _hold.user_id
   FOR NO KEY UPDATE;
   -- The member's holds and charges stand still from here on.
   _hold := ledger.find_hold(_hold.id, _hold.org_id);
 
   SELECT extension.* INTO _earlier
-  FROM credit_hold_extensions AS extension
+  FROM public.credit_hold_extensions AS extension
   WHERE extension.org_id = _hold.org_id AND extension.request_id = _request_id;
   IF NOT FOUND THEN
     _problem := ledger.extension_problem(
@@ -56,7 +56,7 @@ BEGIN
   IF _credits > 0 THEN
     PERFORM ledger.enlarge_hold(_hold, _account_id, _credits, _now);
   END IF;
-  UPDATE credit_holds AS hold
+  UPDATE public.credit_holds AS hold
   SET
     placed_credits = CASE
       WHEN _credits > 0 THEN coalesce(hold.placed_credits, hold.credits)
@@ -68,7 +68,7 @@ BEGIN
     updated_at = _now
   WHERE hold.id = _hold.id AND hold.org_id = _hold.org_id
   RETURNING hold.* INTO _hold;
-  INSERT INTO credit_hold_extensions (org_id, request_id, hold_id, credits, ttl_seconds, created_at)
+  INSERT INTO public.credit_hold_extensions (org_id, request_id, hold_id, credits, ttl_seconds, created_at)
   VALUES (_hold.org_id, _request_id, _hold.id, _credits, extend_hold.ttl_seconds, _now);
   RETURN ledger.hold_row(_hold, replayed => FALSE);
 EXCEPTION

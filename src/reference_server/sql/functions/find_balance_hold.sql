@@ -4,17 +4,17 @@ RETURNS public.user_credit_holds
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _user_id CONSTANT BIGINT := CASE
     WHEN find_balance_hold.user_id IS NOT NULL THEN (ledger.find_user(find_balance_hold.user_id)).id
   END;
-  _hold user_credit_holds;
+  _hold public.user_credit_holds;
 BEGIN
   SELECT hold.* INTO _hold
-  FROM user_credit_holds AS hold
+  FROM public.user_credit_holds AS hold
   WHERE hold.id = find_balance_hold.hold_id
     AND (_user_id IS NULL OR hold.user_id = _user_id);
   IF NOT FOUND THEN

@@ -4,11 +4,11 @@ RETURNS public.credit_usage_attribution
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-  _charge credit_usage_attribution;
+  _charge public.credit_usage_attribution;
 BEGIN
   IF (find_charge.charge_id IS NULL) = (find_charge.request_id IS NULL) THEN
     PERFORM ledger.refuse(ledger.problem(
@@ -16,12 +16,12 @@ BEGIN
     ));
   ELSIF find_charge.charge_id IS NOT NULL THEN
     SELECT charge.* INTO _charge
-    FROM credit_usage_attribution AS charge
+    FROM public.credit_usage_attribution AS charge
     WHERE charge.id = find_charge.charge_id
       AND (find_charge.org_id IS NULL OR charge.org_id = find_charge.org_id);
   ELSE
     SELECT charge.* INTO _charge
-    FROM credit_usage_attribution AS charge
+    FROM public.credit_usage_attribution AS charge
     WHERE charge.org_id = find_charge.org_id AND charge.request_id = find_charge.request_id;
   END IF;
 

@@ -3,14 +3,14 @@ CREATE OR REPLACE FUNCTION ledger.find_hold(hold_id UUID, org_id TEXT) RETURNS p
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-  _hold credit_holds;
+  _hold public.credit_holds;
 BEGIN
   SELECT hold.* INTO _hold
-  FROM credit_holds AS hold
+  FROM public.credit_holds AS hold
   WHERE hold.id = find_hold.hold_id
     AND (find_hold.org_id IS NULL OR hold.org_id = find_hold.org_id);
   IF NOT FOUND THEN

@@ -4,12 +4,12 @@ RETURNS public.credits_transactions
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _user_id BIGINT;
-  _charge credits_transactions;
+  _charge public.credits_transactions;
 BEGIN
   IF (find_spending.transaction_id IS NULL) = (find_spending.request_id IS NULL) THEN
     PERFORM ledger.refuse(ledger.problem(
@@ -26,11 +26,11 @@ BEGIN
 
   IF find_spending.transaction_id IS NOT NULL THEN
     SELECT charge.* INTO _charge
-    FROM credits_transactions AS charge
+    FROM public.credits_transactions AS charge
     WHERE charge.id = find_spending.transaction_id AND (_user_id IS NULL OR charge.user_id = _user_id);
   ELSE
     SELECT charge.* INTO _charge
-    FROM credits_transactions AS charge
+    FROM public.credits_transactions AS charge
     WHERE charge.user_id = _user_id AND charge.request_id = find_spending.request_id;
   END IF;
   IF _charge.id IS NULL THEN

@@ -6,15 +6,15 @@ CREATE OR REPLACE FUNCTION ledger.find_subscription(
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-  _subscription organization_subscriptions;
+  _subscription public.organization_subscriptions;
 BEGIN
   IF find_subscription.subscription_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
     SELECT subscription.* INTO _subscription
-    FROM organization_subscriptions AS subscription
+    FROM public.organization_subscriptions AS subscription
     WHERE subscription.id = find_subscription.subscription_id::UUID;
   END IF;
   IF _subscription.id IS NULL THEN

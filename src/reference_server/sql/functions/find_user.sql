@@ -4,15 +4,15 @@ CREATE OR REPLACE FUNCTION ledger.find_user(user_id TEXT) RETURNS public.users
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  _user users;
+  _user public.users;
 BEGIN
   IF find_user.user_id ~ '^[0-9]{1,18}$' THEN
-    SELECT person.* INTO _user FROM users AS person WHERE person.id = find_user.user_id::BIGINT;
+    SELECT person.* INTO _user FROM public.users AS person WHERE person.id = find_user.user_id::BIGINT;
   ELSE
-    SELECT person.* INTO _user FROM users AS person WHERE person.subject = find_user.user_id;
+    SELECT person.* INTO _user FROM public.users AS person WHERE person.subject = find_user.user_id;
   END IF;
   IF _user.id IS NULL THEN
     PERFORM ledger.refuse(ledger.problem('not_found', format(

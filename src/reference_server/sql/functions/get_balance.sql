@@ -3,15 +3,15 @@ CREATE OR REPLACE FUNCTION ledger.get_balance(user_id TEXT DEFAULT NULL) RETURNS
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  _person CONSTANT users := ledger.find_user(get_balance.user_id);
+  _person CONSTANT public.users := ledger.find_user(get_balance.user_id);
   _now CONSTANT TIMESTAMPTZ := ledger.now();
   _overdue NUMERIC;
 BEGIN
   SELECT coalesce(sum(hold.credits), 0) INTO _overdue
-  FROM user_credit_holds AS hold
+  FROM public.user_credit_holds AS hold
   WHERE hold.user_id = _person.id AND hold.status = 'held' AND hold.expires_at <= _now;
   RETURN ROW(
     ledger.user_name(_person),

@@ -4,10 +4,10 @@ RETURNS ledger.hold
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  _hold CONSTANT user_credit_holds := ledger.find_balance_hold(hold_id, user_id);
+  _hold CONSTANT public.user_credit_holds := ledger.find_balance_hold(hold_id, user_id);
 BEGIN
   RETURN ledger.balance_hold_row(_hold, ledger.find_user(_hold.user_id::TEXT), replayed => FALSE);
 END;

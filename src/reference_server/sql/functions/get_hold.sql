@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION ledger.get_hold(hold_id UUID, org_id TEXT DEFAULT NUL
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   RETURN ledger.hold_row(ledger.find_hold(hold_id, org_id), replayed => FALSE);

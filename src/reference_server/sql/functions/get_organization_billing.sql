@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION ledger.get_organization_billing(org_id TEXT, OUT docu
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -18,7 +18,7 @@ BEGIN
     ),
     'credit_pool', (
       SELECT to_jsonb(ledger.get_pool(pool.org_id))
-      FROM credit_pools AS pool
+      FROM public.credit_pools AS pool
       WHERE pool.org_id = organization.id
     ),
     'user_allocations', (
@@ -28,13 +28,13 @@ BEGIN
           allocation.org_id, allocation.user_id, allocation.allocated_credits, allocation.used_credits,
           allocation.held_credits, allocation.remaining_credits, allocation.reset_period,
           allocation.next_reset_date, allocation.is_active, allocation.notes, allocation.updated_at
-        FROM user_credit_allocations AS allocation
+        FROM public.user_credit_allocations AS allocation
         WHERE allocation.org_id = organization.id
       ) AS share
     ),
     'usage_stats_30_days', ledger.get_usage(organization.id, 30)
   ) INTO document
-  FROM organizations AS organization
+  FROM public.organizations AS organization
   WHERE organization.id = get_organization_billing.org_id;
 END;
 $$;

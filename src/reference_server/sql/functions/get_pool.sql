@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION ledger.get_pool(org_id TEXT) RETURNS ledger.credit_po
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -14,7 +14,7 @@ BEGIN
     pool.available_credits, pool.monthly_refresh_amount, pool.next_refresh_date,
     pool.allow_overage, pool.overage_limit, pool.lifetime_purchased_credits, pool.updated_at
   INTO _pool
-  FROM organization_credit_pools AS pool
+  FROM public.organization_credit_pools AS pool
   WHERE pool.org_id = get_pool.org_id;
 
   IF NOT FOUND THEN

@@ -5,17 +5,17 @@ CREATE OR REPLACE FUNCTION ledger.get_proof(org_id TEXT, request_id TEXT, OUT do
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _most_links CONSTANT INTEGER := 1000;
   _entry_id UUID;
-  _link ledger_chain;
+  _link public.ledger_chain;
 BEGIN
   PERFORM ledger.require_organization(get_proof.org_id);
   SELECT charge.id INTO _entry_id
-  FROM credit_usage_attribution AS charge
+  FROM public.credit_usage_attribution AS charge
   WHERE charge.org_id = get_proof.org_id AND charge.request_id = get_proof.request_id;
   IF NOT FOUND THEN
     PERFORM ledger.refuse(ledger.problem(
@@ -23,7 +23,7 @@ BEGIN
     ));
   END IF;
   SELECT link.* INTO _link
-  FROM ledger_chain AS link
+  FROM public.ledger_chain AS link
   WHERE link.org_id = get_proof.org_id AND link.entry_id = _entry_id AND link.kind = 'charge';
   IF NOT FOUND THEN
     PERFORM ledger.refuse(ledger.problem('conflict', format(
@@ -46,7 +46,7 @@ BEGIN
       coalesce(
         (
           SELECT earlier.digest
-          FROM ledger_chain AS earlier
+          FROM public.ledger_chain AS earlier
           WHERE earlier.org_id = _link.org_id AND earlier.sequence = _link.sequence - 1
         ),
         decode(repeat('00', 32), 'hex')
@@ -64,7 +64,7 @@ BEGIN
       'digest', (array_agg(encode(later.digest, 'hex') ORDER BY later.sequence DESC))[1]
     )
   ) INTO document
-  FROM ledger_chain AS later
+  FROM public.ledger_chain AS later
   WHERE later.org_id = _link.org_id
     AND later.sequence BETWEEN _link.sequence AND _link.sequence + _most_links;
 END;

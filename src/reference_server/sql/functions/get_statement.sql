@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION ledger.get_statement(user_id TEXT, OUT document JSONB
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   _balance CONSTANT ledger.balance := ledger.get_balance(get_statement.user_id);

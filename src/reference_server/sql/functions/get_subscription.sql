@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION ledger.get_subscription(subscription_id TEXT) RETURNS
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   RETURN ledger.subscription_row(ledger.find_subscription(get_subscription.subscription_id));

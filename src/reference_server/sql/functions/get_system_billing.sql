@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION ledger.get_system_billing(OUT document JSONB)
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -16,7 +16,7 @@ BEGIN
       subscription.subscription_plan,
       count(*) AS subscriptions,
       sum(subscription.monthly_price) AS monthly_revenue
-    FROM organization_subscriptions AS subscription
+    FROM public.organization_subscriptions AS subscription
     WHERE subscription.status = 'active'
     GROUP BY subscription.subscription_plan
   ), line AS (
@@ -27,13 +27,13 @@ BEGIN
       current.subscription_plan,
       current.monthly_price,
       (
-        SELECT count(*) FROM organization_members AS member WHERE member.org_id = organization.id
+        SELECT count(*) FROM public.organization_members AS member WHERE member.org_id = organization.id
       ) AS members,
       coalesce(pool.total_credits, 0) AS total_credits,
       coalesce(pool.used_credits, 0) AS used_credits,
       coalesce(pool.available_credits, 0) AS available_credits
-    FROM organizations AS organization
-    LEFT JOIN organization_credit_pools AS pool ON pool.org_id = organization.id
+    FROM public.organizations AS organization
+    LEFT JOIN public.organization_credit_pools AS pool ON pool.org_id = organization.id
     LEFT JOIN LATERAL ledger.current_subscription(organization.id) AS current ON TRUE
     WHERE organization.status <> 'deleted'
   ), top AS (
@@ -43,13 +43,13 @@ BEGIN
         charge.org_id,
         sum(charge.credits_used)::BIGINT AS credits_used,
         count(*) FILTER (WHERE charge.refund_of IS NULL) AS charges
-      FROM credit_usage_attribution AS charge
+      FROM public.credit_usage_attribution AS charge
       WHERE charge.created_at >= _since
       GROUP BY charge.org_id
       ORDER BY sum(charge.credits_used) DESC, charge.org_id
       LIMIT 10
     ) AS total
-    INNER JOIN organizations AS organization ON organization.id = total.org_id
+    INNER JOIN public.organizations AS organization ON organization.id = total.org_id
   )
   SELECT jsonb_build_object(
     'organizations', (

@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION ledger.get_usage(org_id TEXT, days INTEGER DEFAULT 30
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -19,7 +19,7 @@ BEGIN
     SELECT
       charge.service_type, charge.user_id, charge.credits_used, charge.refund_of,
       (charge.created_at AT TIME ZONE 'UTC')::DATE AS day
-    FROM credit_usage_attribution AS charge
+    FROM public.credit_usage_attribution AS charge
     WHERE charge.org_id = get_usage.org_id AND charge.created_at >= _since
   ), total AS (
     SELECT

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION ledger.get_user_billing(
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -18,8 +18,8 @@ BEGIN
     'total_usage_last_30_days',
     (
       SELECT coalesce(sum(charge.credits_used), 0)::BIGINT
-      FROM user_credit_allocations AS allocation
-      INNER JOIN credit_usage_attribution AS charge ON charge.allocation_id = allocation.id
+      FROM public.user_credit_allocations AS allocation
+      INNER JOIN public.credit_usage_attribution AS charge ON charge.allocation_id = allocation.id
       WHERE allocation.user_id = _user_id AND charge.created_at >= _since
     )
   );

@@ -6,17 +6,17 @@ CREATE OR REPLACE FUNCTION ledger.get_user_credits(user_id TEXT, OUT document JS
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
   SELECT jsonb_build_object(
     'user_id', get_user_credits.user_id,
     'user_email', (
-      SELECT person.email FROM users AS person WHERE person.subject = get_user_credits.user_id
+      SELECT person.email FROM public.users AS person WHERE person.subject = get_user_credits.user_id
     ),
     'has_balance', EXISTS (
-      SELECT FROM users AS person
+      SELECT FROM public.users AS person
       WHERE CASE
         WHEN get_user_credits.user_id ~ '^[0-9]{1,18}$' THEN person.id = get_user_credits.user_id::BIGINT
         ELSE person.subject = get_user_credits.user_id
@@ -48,19 +48,19 @@ BEGIN
     )
   ) INTO document
   FROM (
-    SELECT org_id FROM organization_members WHERE user_id = get_user_credits.user_id
+    SELECT org_id FROM public.organization_members WHERE user_id = get_user_credits.user_id
     UNION
-    SELECT org_id FROM user_credit_allocations WHERE user_id = get_user_credits.user_id
+    SELECT org_id FROM public.user_credit_allocations WHERE user_id = get_user_credits.user_id
   ) AS standing
-  INNER JOIN organizations AS organization
+  INNER JOIN public.organizations AS organization
     ON organization.id = standing.org_id AND organization.status <> 'deleted'
-  LEFT JOIN organization_members AS member
+  LEFT JOIN public.organization_members AS member
     ON member.org_id = standing.org_id AND member.user_id = get_user_credits.user_id
-  LEFT JOIN user_credit_allocations AS allocation
+  LEFT JOIN public.user_credit_allocations AS allocation
     ON allocation.org_id = standing.org_id AND allocation.user_id = get_user_credits.user_id
   LEFT JOIN LATERAL (
     SELECT current.subscription_plan, current.monthly_price
-    FROM organization_subscriptions AS current
+    FROM public.organization_subscriptions AS current
     WHERE current.org_id = standing.org_id AND current.status IN ('active', 'trialing', 'past_due')
     ORDER BY current.status = 'active' DESC, current.created_at DESC
     LIMIT 1

@@ -5,11 +5,11 @@ CREATE OR REPLACE FUNCTION ledger.give_back_to_caps(hold public.credit_holds, cr
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
-  UPDATE credit_caps AS cap
+  UPDATE public.credit_caps AS cap
   SET used_credits = cap.used_credits - give_back_to_caps.credits
   WHERE cap.org_id = give_back_to_caps.hold.org_id
     AND (cap.scope, cap.subject) IN (

@@ -12,13 +12,13 @@ CREATE OR REPLACE FUNCTION ledger.grant_credits(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _request_id CONSTANT TEXT := coalesce(grant_credits.request_id, ledger.new_request_id());
-  _person users;
-  _grant credits_transactions;
+  _person public.users;
+  _grant public.credits_transactions;
   _is_new BOOLEAN;
 BEGIN
   IF ledger.is_amount(grant_credits.credits) IS NOT TRUE THEN
@@ -32,7 +32,7 @@ BEGIN
   END IF;
   _person := ledger.find_user(grant_credits.user_id);
 
-  INSERT INTO credits_transactions AS addition (
+  INSERT INTO public.credits_transactions AS addition (
     user_id, amount, description, transaction_type, transaction_metadata, request_id
   ) VALUES (
     _person.id, grant_credits.credits / 1000.0, grant_credits.description, grant_credits.transaction_type,
@@ -45,7 +45,7 @@ BEGIN
   _is_new := FOUND;
   IF NOT _is_new THEN
     SELECT earlier.* INTO _grant
-    FROM credits_transactions AS earlier
+    FROM public.credits_transactions AS earlier
     WHERE earlier.user_id = _person.id AND earlier.request_id = _request_id;
     IF
       (_grant.amount * 1000, _grant.transaction_type, _grant.refund_of)

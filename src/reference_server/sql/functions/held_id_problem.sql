@@ -4,14 +4,14 @@ CREATE OR REPLACE FUNCTION ledger.held_id_problem(org_id TEXT, request_id TEXT) 
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _hold_id UUID;
 BEGIN
   SELECT hold.id INTO _hold_id
-  FROM credit_holds AS hold
+  FROM public.credit_holds AS hold
   WHERE hold.org_id = held_id_problem.org_id
     AND hold.request_id = held_id_problem.request_id
     AND hold.status = 'held';

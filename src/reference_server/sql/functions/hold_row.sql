@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION ledger.hold_row(hold public.credit_holds, replayed BO
 LANGUAGE plpgsql
 IMMUTABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   RETURN ROW(

@@ -3,14 +3,14 @@ CREATE OR REPLACE FUNCTION ledger.holding_id_problem(user_id BIGINT, request_id 
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _hold_id UUID;
 BEGIN
   SELECT hold.id INTO _hold_id
-  FROM user_credit_holds AS hold
+  FROM public.user_credit_holds AS hold
   WHERE hold.user_id = holding_id_problem.user_id
     AND hold.request_id = holding_id_problem.request_id
     AND hold.status = 'held';

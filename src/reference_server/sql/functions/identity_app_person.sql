@@ -1,7 +1,7 @@
 -- A user as applications may know them: never the password's hash.
 CREATE OR REPLACE FUNCTION identity.app_person(id BIGINT) RETURNS JSONB
 LANGUAGE sql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT jsonb_build_object(
   'user_id', u.id,
@@ -12,7 +12,7 @@ SELECT jsonb_build_object(
   'credits', u.credits::TEXT,
   'available', (u.credits - u.held_credits)::TEXT
 )
-FROM users AS u
+FROM public.users AS u
 WHERE u.id = app_person.id AND u.is_active
 $$;
 

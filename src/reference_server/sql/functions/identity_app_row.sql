@@ -2,7 +2,7 @@
 -- enough. NULL when it is unknown or suspended.
 CREATE OR REPLACE FUNCTION identity.app_row(app_id TEXT, key_digest BYTEA) RETURNS JSONB
 LANGUAGE sql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT jsonb_build_object(
   'app_id', a.app_id,
@@ -15,7 +15,7 @@ SELECT jsonb_build_object(
     ELSE a.api_key_hash = app_row.key_digest
   END
 )
-FROM app_integrations AS a
+FROM public.app_integrations AS a
 WHERE a.app_id = app_row.app_id AND a.status = 'active'
 $$;
 

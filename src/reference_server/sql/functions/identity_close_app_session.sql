@@ -3,10 +3,10 @@ CREATE OR REPLACE FUNCTION identity.close_app_session(jti UUID) RETURNS VOID
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  UPDATE cross_app_sessions AS s
+  UPDATE public.cross_app_sessions AS s
   SET revoked_at = least(s.revoked_at, ledger.now())
   WHERE s.jti = close_app_session.jti;
 END;

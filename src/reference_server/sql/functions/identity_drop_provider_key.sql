@@ -3,12 +3,12 @@ CREATE OR REPLACE FUNCTION identity.drop_provider_key(org_id TEXT, provider TEXT
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
   PERFORM ledger.act_as(drop_provider_key.actor);
-  DELETE FROM llm_provider_keys AS mine
+  DELETE FROM public.llm_provider_keys AS mine
   WHERE mine.org_id = drop_provider_key.org_id AND mine.provider = drop_provider_key.provider;
   RETURN FOUND;
 END;

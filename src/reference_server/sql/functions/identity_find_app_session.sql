@@ -3,14 +3,14 @@
 CREATE OR REPLACE FUNCTION identity.find_app_session(app_id TEXT, key_digest BYTEA, kid TEXT, jti UUID)
 RETURNS JSONB
 LANGUAGE sql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT jsonb_build_object(
   'app', identity.app_row(find_app_session.app_id, find_app_session.key_digest),
-  'public_key', (SELECT k.public_key FROM cross_app_signing_keys AS k WHERE k.kid = find_app_session.kid),
+  'public_key', (SELECT k.public_key FROM public.cross_app_signing_keys AS k WHERE k.kid = find_app_session.kid),
   'user', (
     SELECT identity.app_person(s.user_id)
-    FROM cross_app_sessions AS s
+    FROM public.cross_app_sessions AS s
     WHERE
       s.jti = find_app_session.jti
       AND s.app_id = find_app_session.app_id

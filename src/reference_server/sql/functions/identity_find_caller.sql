@@ -3,7 +3,7 @@
 -- is and what they may do. NULL when it is unknown or revoked, or its user was switched off.
 CREATE OR REPLACE FUNCTION identity.find_caller(digest BYTEA) RETURNS JSONB
 LANGUAGE sql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT jsonb_build_object(
   'kind', 'session',
@@ -11,12 +11,12 @@ SELECT jsonb_build_object(
   'user_id', s.user_id,
   'is_system_admin', s.is_system_admin OR COALESCE(u.user_type = 'admin', FALSE),
   'roles', COALESCE(
-    (SELECT jsonb_object_agg(m.org_id, m.role) FROM organization_members AS m WHERE m.user_id = s.user_id),
+    (SELECT jsonb_object_agg(m.org_id, m.role) FROM public.organization_members AS m WHERE m.user_id = s.user_id),
     '{}'
   )
 )
-FROM auth_sessions AS s
-LEFT JOIN users AS u ON u.subject = s.user_id
+FROM public.auth_sessions AS s
+LEFT JOIN public.users AS u ON u.subject = s.user_id
 WHERE s.token_digest = find_caller.digest AND s.revoked_at IS NULL AND COALESCE(u.is_active, TRUE)
 UNION ALL
 SELECT jsonb_build_object(
@@ -27,7 +27,7 @@ SELECT jsonb_build_object(
   'org_id', k.org_id,
   'requests_per_minute', k.requests_per_minute
 )
-FROM api_keys AS k
+FROM public.api_keys AS k
 WHERE k.key_digest = find_caller.digest AND k.revoked_at IS NULL
 $$;
 

@@ -5,14 +5,14 @@ CREATE OR REPLACE FUNCTION identity.keep_provider_key(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-  _kept llm_provider_keys;
+  _kept public.llm_provider_keys;
 BEGIN
   PERFORM ledger.act_as(keep_provider_key.actor);
-  INSERT INTO llm_provider_keys AS mine (org_id, provider, sealed, hint, updated_by)
+  INSERT INTO public.llm_provider_keys AS mine (org_id, provider, sealed, hint, updated_by)
   VALUES (
     keep_provider_key.org_id,
     keep_provider_key.provider,

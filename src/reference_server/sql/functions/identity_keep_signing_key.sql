@@ -4,10 +4,10 @@ RETURNS JSONB
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  INSERT INTO cross_app_signing_keys (kid, private_key, public_key)
+  INSERT INTO public.cross_app_signing_keys (kid, private_key, public_key)
   VALUES (keep_signing_key.kid, keep_signing_key.private_key, keep_signing_key.public_key)
   ON CONFLICT DO NOTHING;
   RETURN identity.signing_key();

@@ -1,7 +1,7 @@
 -- The packages that are for sale, the cheapest first.
 CREATE OR REPLACE FUNCTION identity.list_packages() RETURNS JSONB
 LANGUAGE sql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT coalesce(
   jsonb_agg(
@@ -18,7 +18,7 @@ SELECT coalesce(
   ),
   '[]'
 )
-FROM credit_packages AS p
+FROM public.credit_packages AS p
 WHERE p.is_active
 $$;
 

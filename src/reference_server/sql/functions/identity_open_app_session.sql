@@ -13,17 +13,17 @@ CREATE OR REPLACE FUNCTION identity.open_app_session(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
-  _old cross_app_sessions;
+  _old public.cross_app_sessions;
 BEGIN
-  UPDATE cross_app_sessions AS s
+  UPDATE public.cross_app_sessions AS s
   SET revoked_at = least(s.revoked_at, ledger.now() + make_interval(secs => grace))
   WHERE s.jti = replaces
   RETURNING s.* INTO _old;
-  INSERT INTO cross_app_sessions (jti, app_id, user_id, app_user_id, app_metadata, expires_at)
+  INSERT INTO public.cross_app_sessions (jti, app_id, user_id, app_user_id, app_metadata, expires_at)
   VALUES (
     jti, app_id, user_id,
     coalesce(app_user_id, _old.app_user_id),

@@ -5,14 +5,14 @@ CREATE OR REPLACE FUNCTION identity.open_session(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   _caller CONSTANT JSONB := ledger.act_as(
     jsonb_build_object('actor', open_session.user_id, 'actor_kind', 'user')
   );
 BEGIN
-  INSERT INTO auth_sessions (token_digest, user_id, is_system_admin, expires_at)
+  INSERT INTO public.auth_sessions (token_digest, user_id, is_system_admin, expires_at)
   VALUES (
     open_session.digest,
     open_session.user_id,

@@ -7,26 +7,26 @@ CREATE OR REPLACE FUNCTION identity.recognise(subject TEXT, email TEXT, name TEX
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  _user users;
+  _user public.users;
   _email TEXT;
   _name TEXT;
 BEGIN
-  SELECT u.* INTO _user FROM users AS u WHERE u.subject = recognise.subject;
+  SELECT u.* INTO _user FROM public.users AS u WHERE u.subject = recognise.subject;
   IF NOT FOUND AND recognise.subject ~ '^[0-9]{1,18}$' THEN
     RETURN NULL;
   ELSIF NOT FOUND THEN
     _user := identity.make_user(recognise.subject, recognise.email, recognise.name);
   ELSE
     _email := CASE
-      WHEN EXISTS (SELECT FROM users AS u WHERE u.email = recognise.email) THEN _user.email
+      WHEN EXISTS (SELECT FROM public.users AS u WHERE u.email = recognise.email) THEN _user.email
       ELSE coalesce(recognise.email, _user.email)
     END;
     _name := coalesce(recognise.name, _user.name);
     IF (_email, _name) IS DISTINCT FROM (_user.email, _user.name) THEN
-      UPDATE users AS u SET email = _email, name = _name WHERE u.id = _user.id;
+      UPDATE public.users AS u SET email = _email, name = _name WHERE u.id = _user.id;
     END IF;
   END IF;
   IF NOT _user.is_active THEN
@@ -40,7 +40,7 @@ BEGIN
     'roles', coalesce(
       (
         SELECT jsonb_object_agg(m.org_id, m.role)
-        FROM organization_members AS m
+        FROM public.organization_members AS m
         WHERE m.user_id = _user.subject
       ),
       '{}'

@@ -3,15 +3,15 @@ CREATE OR REPLACE FUNCTION identity.rehash_password(user_id BIGINT, old_hash TEX
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   _subject CONSTANT TEXT := (
-    SELECT coalesce(u.subject, u.id::TEXT) FROM users AS u WHERE u.id = rehash_password.user_id
+    SELECT coalesce(u.subject, u.id::TEXT) FROM public.users AS u WHERE u.id = rehash_password.user_id
   );
   _caller CONSTANT JSONB := ledger.act_as(jsonb_build_object('actor', _subject, 'actor_kind', 'user'));
 BEGIN
-  UPDATE users AS u
+  UPDATE public.users AS u
   SET password_hash = rehash_password.new_hash
   WHERE u.id = rehash_password.user_id AND u.password_hash = rehash_password.old_hash;
   PERFORM ledger.act_as(_caller);

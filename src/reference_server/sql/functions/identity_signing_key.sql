@@ -1,11 +1,11 @@
 -- The key that signs now, NULL before there is one.
 CREATE OR REPLACE FUNCTION identity.signing_key() RETURNS JSONB
 LANGUAGE sql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT (
   SELECT jsonb_build_object('kid', k.kid, 'private_key', k.private_key)
-  FROM cross_app_signing_keys AS k
+  FROM public.cross_app_signing_keys AS k
   WHERE k.retired_at IS NULL
 )
 $$;

@@ -12,7 +12,7 @@ CREATE OR REPLACE FUNCTION ledger.keep_audit() RETURNS TRIGGER
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   _old CONSTANT JSONB := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
@@ -37,7 +37,7 @@ BEGIN
     END IF;
   END IF;
 
-  INSERT INTO audit_log (org_id, actor, actor_kind, action, subject, details, request_id)
+  INSERT INTO public.audit_log (org_id, actor, actor_kind, action, subject, details, request_id)
   VALUES (
     _row ->> TG_ARGV[1],
     coalesce(nullif(current_setting('credits.actor', TRUE), ''), session_user),
@@ -57,19 +57,19 @@ $$;
 REVOKE ALL ON FUNCTION ledger.keep_audit FROM PUBLIC;
 
 CREATE OR REPLACE TRIGGER keep_audit_of_rows
-AFTER INSERT OR UPDATE ON organizations
+AFTER INSERT OR UPDATE ON public.organizations
 FOR EACH ROW
 EXECUTE FUNCTION ledger.keep_audit(
   'organization', 'id', 'id', 'name display_name slug plan_tier max_seats status', ''
 );
 
 CREATE OR REPLACE TRIGGER keep_audit_of_rows
-AFTER INSERT OR UPDATE OR DELETE ON organization_members
+AFTER INSERT OR UPDATE OR DELETE ON public.organization_members
 FOR EACH ROW
 EXECUTE FUNCTION ledger.keep_audit('member', 'org_id', 'user_id', 'org_id user_id role is_default', '');
 
 CREATE OR REPLACE TRIGGER keep_audit_of_rows
-AFTER INSERT OR UPDATE OR DELETE ON organization_subscriptions
+AFTER INSERT OR UPDATE OR DELETE ON public.organization_subscriptions
 FOR EACH ROW
 EXECUTE FUNCTION ledger.keep_audit(
   'subscription', 'org_id', 'id',
@@ -79,7 +79,7 @@ EXECUTE FUNCTION ledger.keep_audit(
 );
 
 CREATE OR REPLACE TRIGGER keep_audit_on_insert
-AFTER INSERT ON credit_pools
+AFTER INSERT ON public.credit_pools
 FOR EACH ROW
 WHEN (new.total_credits > 0 OR new.monthly_refresh_amount > 0 OR new.allow_overage)
 EXECUTE FUNCTION ledger.keep_audit(
@@ -88,7 +88,7 @@ EXECUTE FUNCTION ledger.keep_audit(
 );
 
 CREATE OR REPLACE TRIGGER keep_audit_of_rows
-AFTER UPDATE OR DELETE ON credit_pools
+AFTER UPDATE OR DELETE ON public.credit_pools
 FOR EACH ROW
 EXECUTE FUNCTION ledger.keep_audit(
   'pool', 'org_id', 'org_id',
@@ -96,7 +96,7 @@ EXECUTE FUNCTION ledger.keep_audit(
 );
 
 CREATE OR REPLACE TRIGGER keep_audit_on_insert
-AFTER INSERT ON user_credit_allocations
+AFTER INSERT ON public.user_credit_allocations
 FOR EACH ROW
 WHEN (new.allocated_credits > 0 OR new.reset_period <> 'never' OR NOT new.is_active)
 EXECUTE FUNCTION ledger.keep_audit(
@@ -104,7 +104,7 @@ EXECUTE FUNCTION ledger.keep_audit(
 );
 
 CREATE OR REPLACE TRIGGER keep_audit_on_update
-AFTER UPDATE OF allocated_credits, reset_period, is_active ON user_credit_allocations
+AFTER UPDATE OF allocated_credits, reset_period, is_active ON public.user_credit_allocations
 FOR EACH ROW
 WHEN (
   (new.allocated_credits, new.reset_period, new.is_active)
@@ -115,26 +115,26 @@ EXECUTE FUNCTION ledger.keep_audit(
 );
 
 CREATE OR REPLACE TRIGGER keep_audit_on_delete
-AFTER DELETE ON user_credit_allocations
+AFTER DELETE ON public.user_credit_allocations
 FOR EACH ROW
 EXECUTE FUNCTION ledger.keep_audit(
   'allocation', 'org_id', 'user_id', 'allocated_credits reset_period is_active', ''
 );
 
 CREATE OR REPLACE TRIGGER keep_audit_of_rows
-AFTER INSERT OR UPDATE OF subject, user_type, is_active, password_hash OR DELETE ON users
+AFTER INSERT OR UPDATE OF subject, user_type, is_active, password_hash OR DELETE ON public.users
 FOR EACH ROW
 EXECUTE FUNCTION ledger.keep_audit('user', '', 'subject', 'subject user_type is_active', 'password_hash');
 
 CREATE OR REPLACE TRIGGER keep_audit_of_rows
-AFTER INSERT OR UPDATE OR DELETE ON api_keys
+AFTER INSERT OR UPDATE OR DELETE ON public.api_keys
 FOR EACH ROW
 EXECUTE FUNCTION ledger.keep_audit(
   'api_key', 'org_id', 'id', 'name scopes org_id requests_per_minute revoked_at expires_at', 'key_digest'
 );
 
 CREATE OR REPLACE TRIGGER keep_audit_of_rows
-AFTER INSERT OR UPDATE OF user_id, is_system_admin, expires_at, revoked_at OR DELETE ON auth_sessions
+AFTER INSERT OR UPDATE OF user_id, is_system_admin, expires_at, revoked_at OR DELETE ON public.auth_sessions
 FOR EACH ROW
 EXECUTE FUNCTION ledger.keep_audit(
   'session', '', 'user_id', 'user_id is_system_admin expires_at revoked_at', ''
@@ -142,20 +142,20 @@ EXECUTE FUNCTION ledger.keep_audit(
 
 -- What counts against a cap is no change of it.
 CREATE OR REPLACE TRIGGER keep_audit_of_rows
-AFTER INSERT OR UPDATE OF credits OR DELETE ON credit_caps
+AFTER INSERT OR UPDATE OF credits OR DELETE ON public.credit_caps
 FOR EACH ROW
 EXECUTE FUNCTION ledger.keep_audit('cap', 'org_id', 'subject', 'scope subject period credits', '');
 
 -- What a user is given, whatever it is called. What users spend, and what of it is given back, is in
 -- `credits_transactions`, and no change of this.
 CREATE OR REPLACE TRIGGER keep_audit_on_insert
-AFTER INSERT ON credits_transactions
+AFTER INSERT ON public.credits_transactions
 FOR EACH ROW
 WHEN (new.amount > 0 AND new.refund_of IS NULL)
 EXECUTE FUNCTION ledger.keep_audit('grant', '', 'user_id', 'user_id amount', '');
 
 CREATE OR REPLACE TRIGGER keep_audit_of_rows
-AFTER INSERT OR UPDATE OR DELETE ON app_integrations
+AFTER INSERT OR UPDATE OR DELETE ON public.app_integrations
 FOR EACH ROW
 EXECUTE FUNCTION ledger.keep_audit(
   'app', '', 'app_id', 'app_name app_domain permissions status api_key_required', 'api_key_hash'
@@ -163,6 +163,6 @@ EXECUTE FUNCTION ledger.keep_audit(
 
 -- Which organisation has whose key, and when it was changed: never the key.
 CREATE OR REPLACE TRIGGER keep_audit_of_rows
-AFTER INSERT OR UPDATE OR DELETE ON llm_provider_keys
+AFTER INSERT OR UPDATE OR DELETE ON public.llm_provider_keys
 FOR EACH ROW
 EXECUTE FUNCTION ledger.keep_audit('provider_key', 'org_id', 'provider', 'org_id provider hint', 'sealed');

@@ -8,17 +8,17 @@ CREATE OR REPLACE FUNCTION ledger.keep_balance() RETURNS TRIGGER
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-  _person users;
+  _person public.users;
   _moved BOOLEAN;
   _is_used BOOLEAN;
   _problem JSONB;
 BEGIN
   LOOP
-    UPDATE users AS person
+    UPDATE public.users AS person
     SET credits = person.credits + NEW.amount
     WHERE person.id = NEW.user_id
       AND (
@@ -39,14 +39,14 @@ BEGIN
     NEW.created_at := coalesce(NEW.created_at, ledger.now());
     NEW.balance_after := coalesce(_person.credits, 0);
 
-    PERFORM FROM credits_transactions AS earlier
+    PERFORM FROM public.credits_transactions AS earlier
     WHERE earlier.user_id = NEW.user_id AND earlier.request_id = NEW.request_id;
     _is_used := FOUND;
     _problem := ledger.holding_id_problem(NEW.user_id, NEW.request_id);
     EXIT WHEN _moved AND NOT _is_used AND _problem IS NULL;
 
     IF _moved THEN
-      UPDATE users AS person SET credits = person.credits - NEW.amount WHERE person.id = NEW.user_id;
+      UPDATE public.users AS person SET credits = person.credits - NEW.amount WHERE person.id = NEW.user_id;
     END IF;
     -- Without a user or an amount, the table's own constraints refuse the row.
     EXIT WHEN _is_used OR _person.id IS NULL OR coalesce(NEW.amount, 0) = 0;
@@ -71,6 +71,6 @@ $$;
 REVOKE ALL ON FUNCTION ledger.keep_balance FROM PUBLIC;
 
 CREATE OR REPLACE TRIGGER keep_balance_on_insert
-BEFORE INSERT ON credits_transactions
+BEFORE INSERT ON public.credits_transactions
 FOR EACH ROW
 EXECUTE FUNCTION ledger.keep_balance();

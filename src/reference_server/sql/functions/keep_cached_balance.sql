@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION ledger.keep_cached_balance() RETURNS TRIGGER
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -15,8 +15,8 @@ BEGIN
         ERRCODE = 'integrity_constraint_violation',
         HINT = 'Insert into credits_transactions instead: a positive amount adds, a negative one takes.';
   END IF;
-  UPDATE users AS person SET credits = 0 WHERE person.id = NEW.id;
-  INSERT INTO credits_transactions (user_id, amount, description, transaction_type, request_id)
+  UPDATE public.users AS person SET credits = 0 WHERE person.id = NEW.id;
+  INSERT INTO public.credits_transactions (user_id, amount, description, transaction_type, request_id)
   VALUES (NEW.id, NEW.credits, 'Opening balance', 'credit_addition', 'opening-balance');
   RETURN NULL;
 END;
@@ -25,13 +25,13 @@ $$;
 REVOKE ALL ON FUNCTION ledger.keep_cached_balance FROM PUBLIC;
 
 CREATE OR REPLACE TRIGGER keep_cached_balance_on_insert
-AFTER INSERT ON users
+AFTER INSERT ON public.users
 FOR EACH ROW
 WHEN (new.credits <> 0)
 EXECUTE FUNCTION ledger.keep_cached_balance();
 
 CREATE OR REPLACE TRIGGER keep_cached_balance_on_update
-BEFORE UPDATE OF credits ON users
+BEFORE UPDATE OF credits ON public.users
 FOR EACH ROW
 WHEN (new.credits <> old.credits AND pg_trigger_depth() = 0)
 EXECUTE FUNCTION ledger.keep_cached_balance();

@@ -4,15 +4,15 @@ CREATE OR REPLACE FUNCTION ledger.keep_capped() RETURNS TRIGGER
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  PERFORM FROM organizations AS organization WHERE organization.id = NEW.org_id FOR SHARE;
-  UPDATE user_credit_allocations AS allocation
+  PERFORM FROM public.organizations AS organization WHERE organization.id = NEW.org_id FOR SHARE;
+  UPDATE public.user_credit_allocations AS allocation
   SET capped = TRUE
   WHERE allocation.org_id = NEW.org_id
     AND allocation.id = NEW.id
-    AND EXISTS (SELECT FROM credit_caps AS cap WHERE cap.org_id = NEW.org_id);
+    AND EXISTS (SELECT FROM public.credit_caps AS cap WHERE cap.org_id = NEW.org_id);
   RETURN NULL;
 END;
 $$;
@@ -20,6 +20,6 @@ $$;
 REVOKE ALL ON FUNCTION ledger.keep_capped FROM PUBLIC;
 
 CREATE OR REPLACE TRIGGER keep_capped_on_insert
-AFTER INSERT ON user_credit_allocations
+AFTER INSERT ON public.user_credit_allocations
 FOR EACH ROW
 EXECUTE FUNCTION ledger.keep_capped();

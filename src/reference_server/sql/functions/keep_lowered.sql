@@ -4,10 +4,10 @@ CREATE OR REPLACE FUNCTION ledger.keep_lowered() RETURNS TRIGGER
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  UPDATE user_credit_allocations AS allocation
+  UPDATE public.user_credit_allocations AS allocation
   SET shortfall_credits = 0
   WHERE allocation.org_id = NEW.org_id AND allocation.id = NEW.id;
   RETURN NULL;
@@ -17,7 +17,7 @@ $$;
 REVOKE ALL ON FUNCTION ledger.keep_lowered FROM PUBLIC;
 
 CREATE OR REPLACE TRIGGER keep_lowered_on_update
-AFTER UPDATE OF allocated_credits ON user_credit_allocations
+AFTER UPDATE OF allocated_credits ON public.user_credit_allocations
 FOR EACH ROW
 WHEN (
   new.allocated_credits < old.allocated_credits

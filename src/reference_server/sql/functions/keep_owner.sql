@@ -5,13 +5,13 @@ CREATE OR REPLACE FUNCTION ledger.keep_owner() RETURNS TRIGGER
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  PERFORM FROM organizations AS organization WHERE organization.id = OLD.org_id FOR NO KEY UPDATE;
+  PERFORM FROM public.organizations AS organization WHERE organization.id = OLD.org_id FOR NO KEY UPDATE;
   -- A statement of its own, to see what others committed while this one waited for the lock.
   IF NOT EXISTS (
-    SELECT FROM organization_members AS member WHERE member.org_id = OLD.org_id AND member.role = 'owner'
+    SELECT FROM public.organization_members AS member WHERE member.org_id = OLD.org_id AND member.role = 'owner'
   ) THEN
     PERFORM ledger.refuse(ledger.problem('conflict', format(
       'User %s is the last owner of organisation %s: make somebody else an owner first.',
@@ -25,13 +25,13 @@ $$;
 REVOKE ALL ON FUNCTION ledger.keep_owner FROM PUBLIC;
 
 CREATE OR REPLACE TRIGGER keep_owner_on_update
-AFTER UPDATE OF role, org_id ON organization_members
+AFTER UPDATE OF role, org_id ON public.organization_members
 FOR EACH ROW
 WHEN (old.role = 'owner' AND (new.role <> 'owner' OR new.org_id <> old.org_id))
 EXECUTE FUNCTION ledger.keep_owner();
 
 CREATE OR REPLACE TRIGGER keep_owner_on_delete
-AFTER DELETE ON organization_members
+AFTER DELETE ON public.organization_members
 FOR EACH ROW
 WHEN (old.role = 'owner')
 EXECUTE FUNCTION ledger.keep_owner();

@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION ledger.keep_pool_solvent() RETURNS TRIGGER
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   _total BIGINT;
@@ -19,13 +19,13 @@ BEGIN
   END IF;
 
   SELECT pool.total_credits INTO _total
-  FROM credit_pools AS pool
+  FROM public.credit_pools AS pool
   WHERE pool.org_id = NEW.org_id
   FOR NO KEY UPDATE;
   -- A statement of its own, to see what others committed while this one waited for the lock.
   SELECT coalesce(_total, 0) - sum(allocation.allocated_credits + allocation.settled_credits)
   INTO _available
-  FROM user_credit_allocations AS allocation
+  FROM public.user_credit_allocations AS allocation
   WHERE allocation.org_id = NEW.org_id;
 
   IF _available < 0 THEN
@@ -40,13 +40,13 @@ $$;
 REVOKE ALL ON FUNCTION ledger.keep_pool_solvent FROM PUBLIC;
 
 CREATE OR REPLACE TRIGGER keep_pool_solvent_on_insert
-AFTER INSERT ON user_credit_allocations
+AFTER INSERT ON public.user_credit_allocations
 FOR EACH ROW
 WHEN (new.allocated_credits + new.settled_credits > 0)
 EXECUTE FUNCTION ledger.keep_pool_solvent();
 
 CREATE OR REPLACE TRIGGER keep_pool_solvent_on_update
-AFTER UPDATE OF allocated_credits, settled_credits ON user_credit_allocations
+AFTER UPDATE OF allocated_credits, settled_credits ON public.user_credit_allocations
 FOR EACH ROW
 WHEN (new.allocated_credits + new.settled_credits > old.allocated_credits + old.settled_credits)
 EXECUTE FUNCTION ledger.keep_pool_solvent();

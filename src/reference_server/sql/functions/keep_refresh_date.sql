@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION ledger.keep_refresh_date() RETURNS TRIGGER
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   NEW.next_refresh_date := ledger.next_reset('monthly', ledger.now());
@@ -14,7 +14,7 @@ $$;
 REVOKE ALL ON FUNCTION ledger.keep_refresh_date FROM PUBLIC;
 
 CREATE OR REPLACE TRIGGER keep_refresh_date_of_rows
-BEFORE INSERT OR UPDATE ON credit_pools
+BEFORE INSERT OR UPDATE ON public.credit_pools
 FOR EACH ROW
 WHEN (new.monthly_refresh_amount > 0 AND new.next_refresh_date IS NULL)
 EXECUTE FUNCTION ledger.keep_refresh_date();

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION ledger.list_allocations(
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -31,7 +31,7 @@ BEGIN
       allocation.held_credits, allocation.remaining_credits, allocation.reset_period,
       allocation.next_reset_date, allocation.is_active, allocation.notes, allocation.updated_at,
       row_number() OVER (ORDER BY allocation.user_id) AS position
-    FROM user_credit_allocations AS allocation
+    FROM public.user_credit_allocations AS allocation
     WHERE allocation.org_id = list_allocations.org_id
       AND (_after IS NULL OR allocation.user_id > _after)
     ORDER BY allocation.user_id

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION ledger.list_audit(
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
@@ -40,7 +40,7 @@ BEGIN
         ledger.in_credits(entry.details -> 'after') AS after,
         coalesce(entry.details -> 'secrets', '[]') AS secrets,
         entry.request_id, entry.created_at
-      FROM audit_log AS entry
+      FROM public.audit_log AS entry
       WHERE entry.org_id = list_audit.org_id
         AND (_after IS NULL OR (entry.created_at, entry.id) < (_after_at, _after_id))
       ORDER BY entry.created_at DESC, entry.id DESC

@@ -9,7 +9,7 @@ CREATE OR REPLACE FUNCTION ledger.list_billing_history(
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
@@ -43,7 +43,7 @@ BEGIN
         event.subscription_id, event.payment_status, event.payment_method, event.paid_at,
         event.period_start, event.period_end, ledger.in_credits(event.event_metadata) AS event_metadata,
         event.notes, event.created_at
-      FROM org_billing_history AS event
+      FROM public.org_billing_history AS event
       WHERE event.org_id = list_billing_history.org_id
         AND (list_billing_history.event_type IS NULL OR event.event_type = list_billing_history.event_type)
         AND (_after IS NULL OR (event.created_at, event.id) < (_after_at, _after_id))

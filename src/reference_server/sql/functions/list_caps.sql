@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION ledger.list_caps(org_id TEXT, OUT document JSONB)
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -26,7 +26,7 @@ BEGIN
     ),
     '[]'
   )) INTO document
-  FROM credit_caps AS cap
+  FROM public.credit_caps AS cap
   WHERE cap.org_id = list_caps.org_id;
 END;
 $$;

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION ledger.list_chain(
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -17,7 +17,7 @@ BEGIN
       coalesce(
         (
           SELECT link.digest
-          FROM ledger_chain AS link
+          FROM public.ledger_chain AS link
           WHERE link.org_id = list_chain.org_id AND link.sequence = list_chain.after
         ),
         decode(repeat('00', 32), 'hex')
@@ -45,7 +45,7 @@ BEGIN
   ) INTO document
   FROM (
     SELECT link.*
-    FROM ledger_chain AS link
+    FROM public.ledger_chain AS link
     WHERE link.org_id = list_chain.org_id AND link.sequence > list_chain.after
     ORDER BY link.sequence
     LIMIT least(greatest(list_chain."limit", 1), 500)

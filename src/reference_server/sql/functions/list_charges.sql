@@ -13,7 +13,7 @@ CREATE OR REPLACE FUNCTION ledger.list_charges(
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
@@ -32,7 +32,7 @@ BEGIN
     SELECT coalesce(
       (
         SELECT allocation.id
-        FROM user_credit_allocations AS allocation
+        FROM public.user_credit_allocations AS allocation
         WHERE allocation.org_id = list_charges.org_id AND allocation.user_id = list_charges.user_id
       ),
       '00000000-0000-0000-0000-000000000000'
@@ -57,7 +57,7 @@ BEGIN
         charge.id AS charge_id, charge.org_id, charge.user_id, charge.credits_used,
         charge.service_type, charge.service_name, charge.request_id, charge.request_metadata,
         charge.refund_of, charge.created_at
-      FROM credit_usage_attribution AS charge
+      FROM public.credit_usage_attribution AS charge
       WHERE charge.org_id = list_charges.org_id
         AND (_allocation_id IS NULL OR charge.allocation_id = _allocation_id)
         AND (list_charges.service_type IS NULL OR charge.service_type = list_charges.service_type)

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION ledger.list_members(
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -26,7 +26,7 @@ BEGIN
   ) INTO document
   FROM (
     SELECT member, member.user_id, row_number() OVER (ORDER BY member.user_id) AS position
-    FROM organization_members AS member
+    FROM public.organization_members AS member
     WHERE member.org_id = list_members.org_id AND (_after IS NULL OR member.user_id > _after)
     ORDER BY member.user_id
     LIMIT _limit + 1

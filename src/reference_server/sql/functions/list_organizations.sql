@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION ledger.list_organizations(
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
@@ -26,8 +26,8 @@ BEGIN
       organization.id,
       ledger.organization_document(organization, member.role, member.is_default) AS document,
       row_number() OVER (ORDER BY organization.id) AS position
-    FROM organizations AS organization
-    LEFT JOIN organization_members AS member
+    FROM public.organizations AS organization
+    LEFT JOIN public.organization_members AS member
       ON member.org_id = organization.id AND member.user_id = list_organizations.user_id
     WHERE (_after IS NULL OR organization.id > _after)
       AND (

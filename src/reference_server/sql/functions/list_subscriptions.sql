@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION ledger.list_subscriptions(org_id TEXT, OUT document J
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -18,7 +18,7 @@ BEGIN
       '[]'
     )
   ) INTO document
-  FROM organization_subscriptions AS subscription
+  FROM public.organization_subscriptions AS subscription
   WHERE subscription.org_id = list_subscriptions.org_id;
 END;
 $$;

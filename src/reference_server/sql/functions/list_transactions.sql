@@ -12,7 +12,7 @@ CREATE OR REPLACE FUNCTION ledger.list_transactions(
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
@@ -22,7 +22,7 @@ DECLARE
   _after_at CONSTANT TIMESTAMPTZ :=
     TIMESTAMPTZ 'epoch' + split_part(_after, ':', 1)::BIGINT * INTERVAL '1 microsecond';
   _after_id CONSTANT BIGINT := split_part(_after, ':', 2);
-  _person CONSTANT users := ledger.find_user(list_transactions.user_id);
+  _person CONSTANT public.users := ledger.find_user(list_transactions.user_id);
 BEGIN
   SELECT jsonb_build_object(
     'items', coalesce(
@@ -46,7 +46,7 @@ BEGIN
         entry.description, entry.transaction_type, entry.service_type, entry.service_name,
         entry.request_id, entry.transaction_metadata AS request_metadata,
         entry.refund_of, entry.hold_id, entry.created_at
-      FROM credits_transactions AS entry
+      FROM public.credits_transactions AS entry
       WHERE entry.user_id = _person.id
         AND (
           list_transactions.transaction_type IS NULL

@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION ledger.lock_capped(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -15,7 +15,7 @@ DECLARE
   _now TIMESTAMPTZ;
 BEGIN
   SELECT allocation.id INTO _allocation_id
-  FROM user_credit_allocations AS allocation
+  FROM public.user_credit_allocations AS allocation
   WHERE allocation.org_id = lock_capped.org_id
     AND allocation.user_id = lock_capped.user_id
     AND allocation.capped

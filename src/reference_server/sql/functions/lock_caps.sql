@@ -8,7 +8,7 @@ CREATE OR REPLACE FUNCTION ledger.lock_caps(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -16,22 +16,22 @@ BEGIN
     SELECT 'organization' AS scope, '' AS subject
     UNION
     SELECT 'member', allocation.user_id
-    FROM user_credit_allocations AS allocation
+    FROM public.user_credit_allocations AS allocation
     WHERE allocation.org_id = lock_caps.org_id AND allocation.id = ANY(lock_caps.allocation_ids)
     UNION
     SELECT 'api_key', used.api_key_id
     FROM unnest(lock_caps.api_key_ids) AS used (api_key_id)
     UNION
     SELECT 'api_key', hold.api_key_id
-    FROM credit_holds AS hold
-    INNER JOIN user_credit_allocations AS allocation
+    FROM public.credit_holds AS hold
+    INNER JOIN public.user_credit_allocations AS allocation
       ON allocation.org_id = hold.org_id AND allocation.user_id = hold.user_id
     WHERE hold.status = 'held'
       AND hold.expires_at <= lock_caps.overdue_at
       AND hold.org_id = lock_caps.org_id
       AND allocation.id = ANY(lock_caps.allocation_ids)
   ) AS place
-  INNER JOIN credit_caps AS cap
+  INNER JOIN public.credit_caps AS cap
     ON cap.org_id = lock_caps.org_id AND cap.scope = place.scope AND cap.subject = place.subject
   ORDER BY cap.scope, cap.subject, cap.period
   FOR NO KEY UPDATE OF cap;

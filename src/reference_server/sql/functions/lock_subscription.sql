@@ -6,14 +6,14 @@ CREATE OR REPLACE FUNCTION ledger.lock_subscription(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-  _subscription organization_subscriptions := ledger.find_subscription(lock_subscription.subscription_id);
+  _subscription public.organization_subscriptions := ledger.find_subscription(lock_subscription.subscription_id);
 BEGIN
   SELECT subscription.* INTO _subscription
-  FROM organization_subscriptions AS subscription
+  FROM public.organization_subscriptions AS subscription
   WHERE subscription.id = _subscription.id AND subscription.org_id = _subscription.org_id
   FOR NO KEY UPDATE;
   IF _subscription.status = 'canceled' THEN

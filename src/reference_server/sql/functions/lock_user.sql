@@ -4,13 +4,13 @@ CREATE OR REPLACE FUNCTION ledger.lock_user(id BIGINT) RETURNS public.users
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-  _user users;
+  _user public.users;
 BEGIN
-  SELECT person.* INTO _user FROM users AS person WHERE person.id = lock_user.id FOR NO KEY UPDATE;
+  SELECT person.* INTO _user FROM public.users AS person WHERE person.id = lock_user.id FOR NO KEY UPDATE;
   RETURN _user;
 END;
 $$;

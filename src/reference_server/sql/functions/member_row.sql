@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION ledger.member_row(member public.organization_members)
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -15,8 +15,8 @@ BEGIN
     coalesce(allocation.remaining_credits, 0)
   INTO _row
   FROM (SELECT) AS anybody
-  LEFT JOIN users AS person ON person.subject = member.user_id
-  LEFT JOIN user_credit_allocations AS allocation
+  LEFT JOIN public.users AS person ON person.subject = member.user_id
+  LEFT JOIN public.user_credit_allocations AS allocation
     ON allocation.org_id = member.org_id AND allocation.user_id = member.user_id;
   RETURN _row;
 END;

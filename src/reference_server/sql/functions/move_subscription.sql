@@ -6,13 +6,13 @@ CREATE OR REPLACE FUNCTION ledger.move_subscription(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-  _moved organization_subscriptions;
+  _moved public.organization_subscriptions;
 BEGIN
-  UPDATE organization_subscriptions AS row
+  UPDATE public.organization_subscriptions AS row
   SET
     subscription_plan = wanted.subscription_plan,
     monthly_price = wanted.monthly_price,

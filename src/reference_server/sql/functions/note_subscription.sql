@@ -5,11 +5,11 @@ CREATE OR REPLACE FUNCTION ledger.note_subscription(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
-  INSERT INTO org_billing_history (
+  INSERT INTO public.org_billing_history (
     org_id, subscription_id, event_type, amount, period_start, period_end, event_metadata, created_at
   )
   VALUES (

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION ledger.organization_document(
 LANGUAGE plpgsql
 IMMUTABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   RETURN jsonb_build_object(

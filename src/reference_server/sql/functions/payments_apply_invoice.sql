@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION payments.apply_invoice(facts JSONB) RETURNS JSONB
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -15,7 +15,7 @@ BEGIN
   IF (facts ->> 'status') IS DISTINCT FROM 'paid' OR coalesce((facts ->> 'amount_cents')::BIGINT, 0) <= 0 THEN
     RETURN payments.outcome('kept', 'Nothing was paid.');
   END IF;
-  PERFORM FROM stripe_customers AS customer WHERE customer.customer_id = facts ->> 'customer_id';
+  PERFORM FROM public.stripe_customers AS customer WHERE customer.customer_id = facts ->> 'customer_id';
   IF NOT FOUND THEN
     RETURN payments.outcome('unmatched', format(
       'The customer %s is none of this server''s.', coalesce(facts ->> 'customer_id', 'nobody')
@@ -25,7 +25,7 @@ BEGIN
   SELECT min(package.id), min(package.currency), sum(package.credits * line.quantity)
   INTO _package_id, _currency, _credits
   FROM jsonb_to_recordset(facts -> 'lines') AS line (price_id TEXT, quantity BIGINT)
-  INNER JOIN credit_packages AS package
+  INNER JOIN public.credit_packages AS package
     ON package.stripe_price_id = line.price_id AND package.renews_every IS NOT NULL
   WHERE line.quantity > 0;
   IF _package_id IS NULL THEN

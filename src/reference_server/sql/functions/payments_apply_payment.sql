@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION payments.apply_payment(facts JSONB) RETURNS JSONB
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   PERFORM payments.link_payment(facts ->> 'payment_id', facts ->> 'invoice_id');

@@ -4,14 +4,14 @@ CREATE OR REPLACE FUNCTION payments.apply_reversal(facts JSONB) RETURNS JSONB
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _payment_id CONSTANT TEXT := facts ->> 'payment_id';
   _source_id TEXT;
 BEGIN
-  INSERT INTO stripe_reversals AS row (reversal_id, payment_id, kind, amount_cents, is_closed)
+  INSERT INTO public.stripe_reversals AS row (reversal_id, payment_id, kind, amount_cents, is_closed)
   VALUES (
     facts ->> 'reversal_id', _payment_id, facts ->> 'reversal',
     (facts ->> 'amount_cents')::BIGINT, (facts ->> 'is_closed')::BOOLEAN
@@ -25,9 +25,9 @@ BEGIN
     is_closed = row.is_closed OR excluded.is_closed,
     updated_at = ledger.now();
   SELECT payment.source_id INTO _source_id
-  FROM stripe_payments AS payment
+  FROM public.stripe_payments AS payment
   WHERE payment.payment_id = _payment_id;
-  PERFORM FROM stripe_grants AS paid WHERE paid.source_id = _source_id;
+  PERFORM FROM public.stripe_grants AS paid WHERE paid.source_id = _source_id;
   IF NOT FOUND THEN
     RETURN payments.outcome('unmatched', format('The payment %s gave no credits (yet).', _payment_id));
   END IF;

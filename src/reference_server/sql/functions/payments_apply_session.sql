@@ -4,17 +4,17 @@ CREATE OR REPLACE FUNCTION payments.apply_session(facts JSONB) RETURNS JSONB
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _session_id CONSTANT TEXT := facts ->> 'session_id';
-  _checkout stripe_checkouts;
+  _checkout public.stripe_checkouts;
 BEGIN
-  SELECT row.* INTO _checkout FROM stripe_checkouts AS row WHERE row.session_id = _session_id;
+  SELECT row.* INTO _checkout FROM public.stripe_checkouts AS row WHERE row.session_id = _session_id;
   IF NOT FOUND THEN
     -- The server opened it and ended before it could note the session's id.
-    UPDATE stripe_checkouts AS row
+    UPDATE public.stripe_checkouts AS row
     SET session_id = _session_id
     WHERE row.id::TEXT = facts ->> 'reference' AND row.session_id IS NULL
     RETURNING row.* INTO _checkout;
@@ -27,7 +27,7 @@ BEGIN
       _session_id, _checkout.customer_id, coalesce(facts ->> 'customer_id', 'nobody')
     ));
   ELSIF facts ->> 'ended' IS NOT NULL THEN
-    UPDATE stripe_checkouts AS row
+    UPDATE public.stripe_checkouts AS row
     SET status = facts ->> 'ended', updated_at = ledger.now()
     WHERE row.id = _checkout.id AND row.status = 'open';
     RETURN payments.outcome('applied', 'Nothing was paid.');
@@ -48,7 +48,7 @@ BEGIN
     ));
   END IF;
 
-  UPDATE stripe_checkouts AS row
+  UPDATE public.stripe_checkouts AS row
   SET status = 'paid', updated_at = ledger.now()
   WHERE row.id = _checkout.id;
   IF _checkout.mode = 'subscription' THEN

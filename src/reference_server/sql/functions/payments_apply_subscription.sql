@@ -4,22 +4,22 @@ CREATE OR REPLACE FUNCTION payments.apply_subscription(facts JSONB) RETURNS JSON
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
-  PERFORM FROM stripe_customers AS customer WHERE customer.customer_id = facts ->> 'customer_id';
+  PERFORM FROM public.stripe_customers AS customer WHERE customer.customer_id = facts ->> 'customer_id';
   IF NOT FOUND THEN
     RETURN payments.outcome('unmatched', format(
       'The customer %s is none of this server''s.', coalesce(facts ->> 'customer_id', 'nobody')
     ));
   END IF;
-  INSERT INTO stripe_subscriptions AS row (
+  INSERT INTO public.stripe_subscriptions AS row (
     subscription_id, customer_id, package_id, status, current_period_start, current_period_end,
     cancel_at_period_end, canceled_at, told_at
   ) VALUES (
     facts ->> 'subscription_id', facts ->> 'customer_id',
-    (SELECT package.id FROM credit_packages AS package WHERE package.stripe_price_id = facts ->> 'price_id'),
+    (SELECT package.id FROM public.credit_packages AS package WHERE package.stripe_price_id = facts ->> 'price_id'),
     facts ->> 'status',
     to_timestamp((facts ->> 'current_period_start')::BIGINT),
     to_timestamp((facts ->> 'current_period_end')::BIGINT),

@@ -4,11 +4,11 @@ CREATE OR REPLACE FUNCTION payments.find_buyer(user_id TEXT, org_id TEXT) RETURN
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-  _person users;
+  _person public.users;
 BEGIN
   IF find_buyer.org_id IS NOT NULL THEN
     PERFORM ledger.require_open_organization(find_buyer.org_id);
@@ -21,8 +21,8 @@ BEGIN
         'email', NULL,
         'customer_id', customer.customer_id
       )
-      FROM organizations AS organization
-      LEFT JOIN stripe_customers AS customer ON customer.org_id = organization.id
+      FROM public.organizations AS organization
+      LEFT JOIN public.stripe_customers AS customer ON customer.org_id = organization.id
       WHERE organization.id = find_buyer.org_id
     );
   END IF;
@@ -34,7 +34,7 @@ BEGIN
     'name', _person.name,
     'email', _person.email,
     'customer_id',
-    (SELECT customer.customer_id FROM stripe_customers AS customer WHERE customer.user_id = _person.id)
+    (SELECT customer.customer_id FROM public.stripe_customers AS customer WHERE customer.user_id = _person.id)
   );
 END;
 $$;

@@ -6,17 +6,17 @@ RETURNS VOID
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _millicredits CONSTANT BIGINT := (give.credits * 1000)::BIGINT;
   _request_id CONSTANT TEXT := 'stripe_' || gen_random_uuid();
-  _customer stripe_customers;
-  _package credit_packages;
+  _customer public.stripe_customers;
+  _package public.credit_packages;
   _is_sale CONSTANT BOOLEAN := give.transaction_type <> 'refund';
 BEGIN
-  SELECT row.* INTO _customer FROM stripe_customers AS row WHERE row.customer_id = paid.customer_id;
+  SELECT row.* INTO _customer FROM public.stripe_customers AS row WHERE row.customer_id = paid.customer_id;
   IF _customer.org_id IS NOT NULL THEN
     PERFORM ledger.add_credits(
       _customer.org_id,
@@ -26,7 +26,7 @@ BEGIN
     );
     RETURN;
   END IF;
-  SELECT row.* INTO _package FROM credit_packages AS row WHERE row.id = paid.package_id;
+  SELECT row.* INTO _package FROM public.credit_packages AS row WHERE row.id = paid.package_id;
   PERFORM ledger.grant_credits(
     _customer.user_id::TEXT,
     _millicredits,

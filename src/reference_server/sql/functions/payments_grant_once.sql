@@ -4,15 +4,15 @@ CREATE OR REPLACE FUNCTION payments.grant_once(facts JSONB) RETURNS JSONB
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _source_id CONSTANT TEXT := facts ->> 'source_id';
   _payment_id TEXT;
-  _grant stripe_grants;
+  _grant public.stripe_grants;
 BEGIN
-  INSERT INTO stripe_grants AS row (
+  INSERT INTO public.stripe_grants AS row (
     source_id, event_id, customer_id, package_id, credits, amount_cents, currency
   ) VALUES (
     _source_id, facts ->> 'event_id', facts ->> 'customer_id', facts ->> 'package_id',

@@ -3,16 +3,16 @@ CREATE OR REPLACE FUNCTION payments.keep_customer(customer_id TEXT, user_id BIGI
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
-  INSERT INTO stripe_customers (customer_id, user_id, org_id)
+  INSERT INTO public.stripe_customers (customer_id, user_id, org_id)
   VALUES (keep_customer.customer_id, keep_customer.user_id, keep_customer.org_id)
   ON CONFLICT DO NOTHING;
   RETURN (
     SELECT customer.customer_id
-    FROM stripe_customers AS customer
+    FROM public.stripe_customers AS customer
     WHERE customer.user_id = keep_customer.user_id OR customer.org_id = keep_customer.org_id
   );
 END;

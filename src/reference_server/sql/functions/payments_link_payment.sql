@@ -3,17 +3,17 @@ CREATE OR REPLACE FUNCTION payments.link_payment(payment_id TEXT, source_id TEXT
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _source_id TEXT;
 BEGIN
-  INSERT INTO stripe_payments (payment_id, source_id)
+  INSERT INTO public.stripe_payments (payment_id, source_id)
   VALUES (link_payment.payment_id, link_payment.source_id)
   ON CONFLICT (payment_id) DO NOTHING;
   SELECT payment.source_id INTO _source_id
-  FROM stripe_payments AS payment
+  FROM public.stripe_payments AS payment
   WHERE payment.payment_id = link_payment.payment_id;
   IF _source_id <> link_payment.source_id THEN
     PERFORM ledger.refuse(ledger.problem('conflict', format(

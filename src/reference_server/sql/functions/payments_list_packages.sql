@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION payments.list_packages() RETURNS JSONB
 LANGUAGE sql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT coalesce(
   jsonb_agg(
@@ -21,7 +21,7 @@ SELECT coalesce(
   ),
   '[]'
 )
-FROM credit_packages AS package
+FROM public.credit_packages AS package
 WHERE package.is_active AND package.stripe_price_id IS NOT NULL
 $$;
 

@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION payments.list_subscriptions(user_id TEXT, org_id TEXT
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -33,8 +33,8 @@ BEGIN
       ),
       '[]'
     )
-    FROM stripe_subscriptions AS subscription
-    LEFT JOIN credit_packages AS package ON package.id = subscription.package_id
+    FROM public.stripe_subscriptions AS subscription
+    LEFT JOIN public.credit_packages AS package ON package.id = subscription.package_id
     WHERE subscription.customer_id = _customer_id
   );
 END;

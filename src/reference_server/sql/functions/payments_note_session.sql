@@ -3,9 +3,9 @@ CREATE OR REPLACE FUNCTION payments.note_session(checkout_id UUID, session_id TE
 LANGUAGE sql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
-UPDATE stripe_checkouts AS checkout
+UPDATE public.stripe_checkouts AS checkout
 SET session_id = note_session.session_id, updated_at = ledger.now()
 WHERE checkout.id = note_session.checkout_id AND checkout.session_id IS NULL
 $$;

@@ -3,9 +3,9 @@ CREATE OR REPLACE FUNCTION payments.open_checkout(customer_id TEXT, package_id T
 LANGUAGE sql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
-INSERT INTO stripe_checkouts (customer_id, package_id, mode, credits, price_cents, currency)
+INSERT INTO public.stripe_checkouts (customer_id, package_id, mode, credits, price_cents, currency)
 SELECT
   open_checkout.customer_id,
   package.id,
@@ -13,7 +13,7 @@ SELECT
   package.credits,
   package.price_cents,
   package.currency
-FROM credit_packages AS package
+FROM public.credit_packages AS package
 WHERE package.id = open_checkout.package_id
 RETURNING id
 $$;

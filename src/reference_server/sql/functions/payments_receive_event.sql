@@ -8,7 +8,7 @@ CREATE OR REPLACE FUNCTION payments.receive_event(event JSONB, facts JSONB) RETU
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -16,16 +16,16 @@ DECLARE
   _told_at CONSTANT TIMESTAMPTZ := to_timestamp((event ->> 'created')::BIGINT);
   _facts CONSTANT JSONB := facts || jsonb_build_object('event_id', _event_id, 'told_at', _told_at);
   _before CONSTANT JSONB := ledger.act_as('{"actor": "stripe", "actor_kind": "system"}');
-  _seen stripe_events;
+  _seen public.stripe_events;
   _outcome JSONB;
 BEGIN
   PERFORM pg_advisory_xact_lock(7311981);
-  SELECT row.* INTO _seen FROM stripe_events AS row WHERE row.event_id = _event_id;
+  SELECT row.* INTO _seen FROM public.stripe_events AS row WHERE row.event_id = _event_id;
   IF _seen.outcome IN ('applied', 'kept') THEN
     PERFORM ledger.act_as(_before);
     RETURN jsonb_build_object('outcome', _seen.outcome, 'detail', _seen.detail, 'replayed', TRUE);
   END IF;
-  INSERT INTO stripe_events (event_id, type, outcome, payment_id, payload, told_at)
+  INSERT INTO public.stripe_events (event_id, type, outcome, payment_id, payload, told_at)
   VALUES (_event_id, event ->> 'type', 'kept', facts ->> 'payment_id', event, _told_at)
   ON CONFLICT (event_id) DO NOTHING;
 
@@ -47,7 +47,7 @@ BEGIN
       END IF;
       _outcome := payments.outcome('refused', SQLERRM);
   END;
-  UPDATE stripe_events AS row
+  UPDATE public.stripe_events AS row
   SET outcome = _outcome ->> 'outcome', detail = _outcome ->> 'detail', updated_at = ledger.now()
   WHERE row.event_id = _event_id;
   PERFORM ledger.act_as(_before);

@@ -4,15 +4,15 @@ CREATE OR REPLACE FUNCTION payments.take_back(paid public.stripe_grants, credits
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-  _customer stripe_customers;
-  _person users;
+  _customer public.stripe_customers;
+  _person public.users;
   _taken NUMERIC;
 BEGIN
-  SELECT row.* INTO _customer FROM stripe_customers AS row WHERE row.customer_id = paid.customer_id;
+  SELECT row.* INTO _customer FROM public.stripe_customers AS row WHERE row.customer_id = paid.customer_id;
   IF _customer.org_id IS NOT NULL THEN
     RETURN ledger.withdraw_credits(
       _customer.org_id, (take_back.credits * 1000)::BIGINT, jsonb_build_object('stripe_source_id', paid.source_id)
@@ -24,7 +24,7 @@ BEGIN
   IF _taken <= 0 OR NOT _person.is_active THEN
     RETURN 0;
   END IF;
-  INSERT INTO credits_transactions (user_id, amount, description, transaction_type, transaction_metadata)
+  INSERT INTO public.credits_transactions (user_id, amount, description, transaction_type, transaction_metadata)
   VALUES (
     _person.id, -_taken, 'Payment returned via Stripe', 'refund',
     jsonb_build_object('stripe_source_id', paid.source_id)

@@ -14,15 +14,15 @@ CREATE OR REPLACE FUNCTION ledger.place_balance_hold(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _request_id CONSTANT TEXT := coalesce(place_balance_hold.request_id, ledger.new_request_id());
   _credits CONSTANT NUMERIC := place_balance_hold.credits / 1000.0;
-  _person users;
+  _person public.users;
   _now TIMESTAMPTZ;
-  _hold user_credit_holds;
+  _hold public.user_credit_holds;
   _answer ledger.hold;
   _problem JSONB;
 BEGIN
@@ -35,14 +35,14 @@ BEGIN
   _person := ledger.find_user(place_balance_hold.user_id);
 
   LOOP
-    UPDATE users AS person
+    UPDATE public.users AS person
     SET held_credits = person.held_credits + _credits
     WHERE person.id = _person.id
       AND person.is_active
       AND person.held_credits + _credits <= person.credits;
     IF FOUND THEN
       _now := ledger.now();
-      INSERT INTO user_credit_holds AS hold (
+      INSERT INTO public.user_credit_holds AS hold (
         user_id, credits, description, transaction_type, service_type, service_name,
         request_id, request_metadata, expires_at, created_at, updated_at
       )
@@ -52,7 +52,7 @@ BEGIN
         _request_id, coalesce(place_balance_hold.request_metadata, '{}'),
         _now + make_interval(secs => place_balance_hold.ttl_seconds), _now, _now
       WHERE NOT EXISTS (
-        SELECT FROM credits_transactions AS charge
+        SELECT FROM public.credits_transactions AS charge
         WHERE charge.user_id = _person.id AND charge.request_id = _request_id
       )
       ON CONFLICT (user_id, request_id) WHERE status IN ('held', 'captured') DO NOTHING
@@ -61,7 +61,7 @@ BEGIN
         RETURN ledger.balance_hold_row(_hold, _person, replayed => FALSE);
       END IF;
       -- The id holds or has charged already: what was set aside for it now is put back.
-      UPDATE users AS person
+      UPDATE public.users AS person
       SET held_credits = person.held_credits - _credits
       WHERE person.id = _person.id;
     END IF;

@@ -20,7 +20,7 @@ CREATE OR REPLACE FUNCTION ledger.place_hold(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -43,9 +43,9 @@ BEGIN
   -- Going round again means that another transaction committed something in between.
   FOR _attempt IN 1..20 LOOP
     WITH account AS (
-      UPDATE user_credit_allocations AS allocation
+      UPDATE public.user_credit_allocations AS allocation
       SET held_credits = allocation.held_credits + place_hold.credits, updated_at = ledger.now()
-      FROM organizations AS organization
+      FROM public.organizations AS organization
       WHERE allocation.org_id = place_hold.org_id
         AND allocation.user_id = place_hold.user_id
         AND allocation.is_active
@@ -59,12 +59,12 @@ BEGIN
           <= allocation.allocated_credits + ledger.overage(place_hold.org_id)
         )
         AND NOT EXISTS (
-          SELECT FROM credit_usage_attribution AS charge
+          SELECT FROM public.credit_usage_attribution AS charge
           WHERE charge.org_id = place_hold.org_id AND charge.request_id = _request_id
         )
       RETURNING allocation.id, allocation.updated_at
     ), hold AS (
-      INSERT INTO credit_holds (
+      INSERT INTO public.credit_holds (
         org_id, user_id, credits, service_type, service_name,
         request_id, request_metadata, expires_at, created_at, updated_at, api_key_id
       )
@@ -95,7 +95,7 @@ BEGIN
       )::ledger.hold;
     ELSIF _account_id IS NOT NULL THEN
       -- The id holds already: what was set aside for it now is put back.
-      UPDATE user_credit_allocations AS allocation
+      UPDATE public.user_credit_allocations AS allocation
       SET held_credits = allocation.held_credits - place_hold.credits
       WHERE allocation.org_id = place_hold.org_id AND allocation.id = _account_id;
     END IF;

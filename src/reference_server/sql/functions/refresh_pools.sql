@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION ledger.refresh_pools("limit" INTEGER DEFAULT 1000, OU
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -18,8 +18,8 @@ BEGIN
   SELECT array_agg(locked.org_id) INTO _org_ids
   FROM (
     SELECT pool.org_id
-    FROM credit_pools AS pool
-    INNER JOIN organizations AS organization ON organization.id = pool.org_id
+    FROM public.credit_pools AS pool
+    INNER JOIN public.organizations AS organization ON organization.id = pool.org_id
     WHERE pool.monthly_refresh_amount > 0
       AND pool.next_refresh_date <= _now
       AND organization.status = 'active'
@@ -33,10 +33,10 @@ BEGIN
     SELECT
       pool.org_id, pool.total_credits, pool.available_credits, pool.last_refresh_date,
       least(pool.monthly_refresh_amount, 1000000000000000 - pool.total_credits) AS credits
-    FROM organization_credit_pools AS pool
+    FROM public.organization_credit_pools AS pool
     WHERE pool.org_id = ANY(_org_ids)
   ), event AS (
-    INSERT INTO org_billing_history AS event (
+    INSERT INTO public.org_billing_history AS event (
       org_id, event_type, credits, request_id, period_start, period_end, event_metadata, created_at
     )
     SELECT
@@ -51,7 +51,7 @@ BEGIN
     ON CONFLICT (org_id, request_id) WHERE request_id IS NOT NULL DO NOTHING
     RETURNING event.org_id, event.credits
   ), refreshed_pool AS (
-    UPDATE credit_pools AS pool
+    UPDATE public.credit_pools AS pool
     SET
       total_credits = pool.total_credits + coalesce(event.credits, 0),
       last_refresh_date = CASE WHEN event.org_id IS NULL THEN pool.last_refresh_date ELSE _now END,

@@ -11,13 +11,13 @@ CREATE OR REPLACE FUNCTION ledger.refund(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _key CONSTANT TEXT := coalesce(refund.idempotency_key, ledger.new_request_id());
-  _charge credit_usage_attribution;
-  _refund credit_usage_attribution;
+  _charge public.credit_usage_attribution;
+  _refund public.credit_usage_attribution;
   _refundable BIGINT;
   _credits BIGINT;
   _problem JSONB;
@@ -27,12 +27,12 @@ BEGIN
   END IF;
   _charge := ledger.find_charge(refund.org_id, refund.charge_id, refund.request_id);
 
-  PERFORM FROM user_credit_allocations AS allocation
+  PERFORM FROM public.user_credit_allocations AS allocation
   WHERE allocation.org_id = _charge.org_id AND allocation.id = _charge.allocation_id
   FOR NO KEY UPDATE;
 
   SELECT earlier.* INTO _refund
-  FROM credit_usage_attribution AS earlier
+  FROM public.credit_usage_attribution AS earlier
   WHERE earlier.org_id = _charge.org_id AND earlier.request_id = _key;
   IF FOUND THEN
     RETURN ledger.replayed_refund(_refund, _charge.id, refund.credits);
@@ -44,7 +44,7 @@ BEGIN
   END IF;
 
   SELECT _charge.credits_used + coalesce(sum(earlier.credits_used), 0)::BIGINT INTO _refundable
-  FROM credit_usage_attribution AS earlier
+  FROM public.credit_usage_attribution AS earlier
   WHERE earlier.refund_of = _charge.id AND earlier.org_id = _charge.org_id;
   _credits := coalesce(refund.credits, _refundable);
   IF _credits > _refundable OR _refundable = 0 THEN
@@ -59,12 +59,12 @@ BEGIN
   END IF;
 
   WITH account AS (
-    UPDATE user_credit_allocations AS allocation
+    UPDATE public.user_credit_allocations AS allocation
     SET used_credits = allocation.used_credits - _credits, updated_at = ledger.now()
     WHERE allocation.org_id = _charge.org_id AND allocation.id = _charge.allocation_id
     RETURNING allocation.id, allocation.remaining_credits, allocation.updated_at
   )
-  INSERT INTO credit_usage_attribution AS given_back (
+  INSERT INTO public.credit_usage_attribution AS given_back (
     org_id, user_id, allocation_id, credits_used, service_type, service_name,
     request_id, request_metadata, refund_of, remaining_after, refundable_after, created_at
   )

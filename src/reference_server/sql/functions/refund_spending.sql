@@ -11,14 +11,14 @@ CREATE OR REPLACE FUNCTION ledger.refund_spending(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _key CONSTANT TEXT := coalesce(refund_spending.idempotency_key, ledger.new_request_id());
-  _charge credits_transactions;
-  _refund credits_transactions;
-  _person users;
+  _charge public.credits_transactions;
+  _refund public.credits_transactions;
+  _person public.users;
   _refundable BIGINT;
   _credits BIGINT;
 BEGIN
@@ -31,7 +31,7 @@ BEGIN
   _person := ledger.lock_user(_charge.user_id);
 
   SELECT earlier.* INTO _refund
-  FROM credits_transactions AS earlier
+  FROM public.credits_transactions AS earlier
   WHERE earlier.user_id = _person.id AND earlier.request_id = _key;
   IF FOUND THEN
     IF
@@ -44,7 +44,7 @@ BEGIN
   END IF;
 
   SELECT ((-_charge.amount - coalesce(sum(earlier.amount), 0)) * 1000)::BIGINT INTO _refundable
-  FROM credits_transactions AS earlier
+  FROM public.credits_transactions AS earlier
   WHERE earlier.refund_of = _charge.id;
   _credits := coalesce(refund_spending.credits, _refundable);
   IF _credits > _refundable OR _refundable = 0 THEN
@@ -59,7 +59,7 @@ BEGIN
     ));
   END IF;
 
-  INSERT INTO credits_transactions AS given_back (
+  INSERT INTO public.credits_transactions AS given_back (
     user_id, amount, description, transaction_type, service_type, service_name,
     transaction_metadata, request_id, refund_of, refundable_after
   ) VALUES (

@@ -9,19 +9,19 @@ CREATE FUNCTION ledger.renew_subscriptions(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _now CONSTANT TIMESTAMPTZ := ledger.now();
-  _subscription organization_subscriptions;
+  _subscription public.organization_subscriptions;
   _anchor TIMESTAMPTZ;
 BEGIN
   ended := 0;
   renewed := 0;
   FOR _subscription IN
     SELECT subscription.*
-    FROM organization_subscriptions AS subscription
+    FROM public.organization_subscriptions AS subscription
     WHERE subscription.status <> 'canceled'
       AND CASE
         WHEN subscription.canceled_at IS NOT NULL THEN subscription.current_period_end <= _now
@@ -53,7 +53,7 @@ BEGIN
       renewed := renewed + 1;
     END IF;
 
-    UPDATE organization_subscriptions AS subscription
+    UPDATE public.organization_subscriptions AS subscription
     SET
       status = _subscription.status,
       current_period_start = _subscription.current_period_start,

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION ledger.replayed_addition(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   IF

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION ledger.replayed_allocation(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   _first CONSTANT JSONB := event.event_metadata;

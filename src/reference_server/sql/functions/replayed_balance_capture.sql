@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION ledger.replayed_balance_capture(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   _captured CONSTANT BIGINT := hold.captured_credits * 1000;

@@ -11,15 +11,15 @@ CREATE OR REPLACE FUNCTION ledger.replayed_balance_hold(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-  _hold user_credit_holds;
+  _hold public.user_credit_holds;
   _is_taken BOOLEAN;
 BEGIN
   SELECT hold.* INTO _hold
-  FROM user_credit_holds AS hold
+  FROM public.user_credit_holds AS hold
   WHERE hold.user_id = person.id
     AND hold.request_id = replayed_balance_hold.request_id
     AND hold.status IN ('held', 'captured');
@@ -33,7 +33,7 @@ BEGIN
       replayed_balance_hold.service_type, replayed_balance_hold.service_name
     );
   ELSE
-    PERFORM FROM credits_transactions AS charge
+    PERFORM FROM public.credits_transactions AS charge
     WHERE charge.user_id = person.id AND charge.request_id = replayed_balance_hold.request_id;
     _is_taken := FOUND;
   END IF;

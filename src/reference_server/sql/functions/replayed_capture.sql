@@ -4,13 +4,13 @@ RETURNS ledger.receipt
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   -- What was captured at the end, without the parts that were charged before.
   _captured CONSTANT BIGINT := (
     SELECT charge.credits_used
-    FROM credit_usage_attribution AS charge
+    FROM public.credit_usage_attribution AS charge
     WHERE charge.org_id = hold.org_id AND charge.request_id = hold.request_id
   );
 BEGIN

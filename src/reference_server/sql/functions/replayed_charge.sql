@@ -6,14 +6,14 @@ CREATE OR REPLACE FUNCTION ledger.replayed_charge(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-  _charge credit_usage_attribution;
+  _charge public.credit_usage_attribution;
 BEGIN
   SELECT charge.* INTO _charge
-  FROM credit_usage_attribution AS charge
+  FROM public.credit_usage_attribution AS charge
   WHERE charge.org_id = replayed_charge.org_id AND charge.request_id = replayed_charge.request_id;
 
   IF NOT FOUND THEN

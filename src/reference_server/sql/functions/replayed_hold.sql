@@ -6,20 +6,20 @@ CREATE OR REPLACE FUNCTION ledger.replayed_hold(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-  _hold credit_holds;
+  _hold public.credit_holds;
 BEGIN
   SELECT hold.* INTO _hold
-  FROM credit_holds AS hold
+  FROM public.credit_holds AS hold
   WHERE hold.org_id = replayed_hold.org_id
     AND hold.request_id = replayed_hold.request_id
     AND hold.status IN ('held', 'captured');
 
   IF NOT FOUND THEN
-    PERFORM FROM credit_usage_attribution AS charge
+    PERFORM FROM public.credit_usage_attribution AS charge
     WHERE charge.org_id = replayed_hold.org_id AND charge.request_id = replayed_hold.request_id;
     IF FOUND THEN
       PERFORM ledger.refuse(ledger.id_taken_problem(replayed_hold.org_id, replayed_hold.request_id));

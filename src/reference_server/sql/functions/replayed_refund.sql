@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION ledger.replayed_refund(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   IF refund.refund_of IS DISTINCT FROM charge_id OR -refund.credits_used <> credits THEN

@@ -12,14 +12,14 @@ CREATE OR REPLACE FUNCTION ledger.replayed_spending(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-  _charge credits_transactions;
+  _charge public.credits_transactions;
 BEGIN
   SELECT charge.* INTO _charge
-  FROM credits_transactions AS charge
+  FROM public.credits_transactions AS charge
   WHERE charge.user_id = person.id AND charge.request_id = replayed_spending.request_id;
 
   IF NOT FOUND THEN

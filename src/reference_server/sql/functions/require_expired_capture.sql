@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION ledger.require_expired_capture(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   _problem JSONB;

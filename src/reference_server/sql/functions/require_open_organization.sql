@@ -3,14 +3,14 @@ CREATE OR REPLACE FUNCTION ledger.require_open_organization(org_id TEXT) RETURNS
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   _status TEXT;
 BEGIN
   PERFORM ledger.require_organization(require_open_organization.org_id);
   SELECT organization.status INTO _status
-  FROM organizations AS organization
+  FROM public.organizations AS organization
   WHERE organization.id = require_open_organization.org_id;
   IF _status = 'deleted' THEN
     PERFORM ledger.refuse(ledger.inactive_problem(require_open_organization.org_id, _status));

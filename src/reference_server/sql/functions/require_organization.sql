@@ -3,11 +3,11 @@ CREATE OR REPLACE FUNCTION ledger.require_organization(org_id TEXT) RETURNS VOID
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   IF NOT EXISTS (
-    SELECT FROM organizations AS organization WHERE organization.id = require_organization.org_id
+    SELECT FROM public.organizations AS organization WHERE organization.id = require_organization.org_id
   ) THEN
     PERFORM ledger.refuse(ledger.not_a_member_problem(require_organization.org_id, NULL));
   END IF;

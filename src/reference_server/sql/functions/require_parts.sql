@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION ledger.require_parts(
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   IF hold.status = 'expired' OR (hold.status = 'held' AND moment >= hold.expires_at) THEN

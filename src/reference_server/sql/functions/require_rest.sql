@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION ledger.require_rest(hold public.credit_holds, credits
 LANGUAGE plpgsql
 IMMUTABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   IF coalesce(credits, hold.credits) = 0 THEN

@@ -16,7 +16,7 @@ CREATE OR REPLACE FUNCTION ledger.reset_allocations("limit" INTEGER DEFAULT 1000
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
@@ -28,9 +28,9 @@ BEGIN
   SELECT array_agg(locked.org_id), array_agg(locked.id) INTO _org_ids, _ids
   FROM (
     SELECT allocation.org_id, allocation.id
-    FROM user_credit_allocations AS allocation
-    INNER JOIN organizations AS organization ON organization.id = allocation.org_id
-    INNER JOIN credit_pools AS pool ON pool.org_id = allocation.org_id
+    FROM public.user_credit_allocations AS allocation
+    INNER JOIN public.organizations AS organization ON organization.id = allocation.org_id
+    INNER JOIN public.credit_pools AS pool ON pool.org_id = allocation.org_id
     WHERE allocation.reset_period <> 'never'
       AND allocation.next_reset_date <= _now
       AND allocation.is_active
@@ -52,7 +52,7 @@ BEGIN
       greatest(allocation.allocated_credits + allocation.shortfall_credits, allocation.held_credits)
       - (allocation.allocated_credits - allocation.used_credits) AS wanted
     FROM unnest(_org_ids, _ids) AS due (org_id, id)
-    INNER JOIN user_credit_allocations AS allocation
+    INNER JOIN public.user_credit_allocations AS allocation
       ON allocation.org_id = due.org_id AND allocation.id = due.id
   ), purse AS (
     SELECT total.org_id, greatest(pool.available_credits + total.given_back, 0) AS credits
@@ -61,7 +61,7 @@ BEGIN
       FROM closing
       GROUP BY closing.org_id
     ) AS total
-    INNER JOIN organization_credit_pools AS pool ON pool.org_id = total.org_id
+    INNER JOIN public.organization_credit_pools AS pool ON pool.org_id = total.org_id
   ), share AS (
     SELECT
       closing.*,
@@ -75,7 +75,7 @@ BEGIN
     INNER JOIN purse ON purse.org_id = closing.org_id
     WINDOW earlier AS (PARTITION BY closing.org_id ORDER BY closing.id)
   ), closed AS (
-    UPDATE user_credit_allocations AS allocation
+    UPDATE public.user_credit_allocations AS allocation
     SET
       allocated_credits = greatest(share.credits, 0),
       used_credits = greatest(-share.credits, 0),
@@ -91,7 +91,7 @@ BEGIN
       share.used - allocation.used_credits AS closed_credits,
       share.credits - share.remaining AS refilled_credits
   ), event AS (
-    INSERT INTO org_billing_history (
+    INSERT INTO public.org_billing_history (
       org_id, event_type, credits, period_start, period_end, event_metadata, created_at
     )
     SELECT

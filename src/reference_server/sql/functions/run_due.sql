@@ -14,7 +14,7 @@ CREATE FUNCTION ledger.run_due(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   _caller CONSTANT JSONB := ledger.act_as('{"actor": "run_due", "actor_kind": "system"}');

@@ -11,7 +11,7 @@ CREATE OR REPLACE FUNCTION ledger.seal(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -21,7 +21,7 @@ DECLARE
   _now TIMESTAMPTZ;
   _xid XID8;
   _org_id TEXT;
-  _head ledger_heads;
+  _head public.ledger_heads;
 BEGIN
   entries_sealed := 0;
   IF seal.org_id IS NOT NULL THEN
@@ -29,17 +29,17 @@ BEGIN
   END IF;
   FOR _org_id IN
     SELECT organization.id
-    FROM organizations AS organization
-    LEFT JOIN ledger_heads AS head ON head.org_id = organization.id
+    FROM public.organizations AS organization
+    LEFT JOIN public.ledger_heads AS head ON head.org_id = organization.id
     WHERE organization.id = seal.org_id
       OR seal.org_id IS NULL AND (
         EXISTS (
-          SELECT FROM credit_usage_attribution AS charge
+          SELECT FROM public.credit_usage_attribution AS charge
           WHERE charge.org_id = organization.id
             AND charge.created_at >= coalesce(head.settled_before, '-infinity')
         )
         OR EXISTS (
-          SELECT FROM org_billing_history AS event
+          SELECT FROM public.org_billing_history AS event
           WHERE event.org_id = organization.id
             AND event.created_at >= coalesce(head.settled_before, '-infinity')
         )
@@ -52,13 +52,13 @@ BEGIN
       _now := ledger.now();
       _xid := pg_current_xact_id();
     END IF;
-    IF NOT EXISTS (SELECT FROM ledger_heads AS head WHERE head.org_id = _org_id) THEN
+    IF NOT EXISTS (SELECT FROM public.ledger_heads AS head WHERE head.org_id = _org_id) THEN
       -- One process at a time makes heads: it would wait for one that another is making.
       CONTINUE WHEN NOT pg_try_advisory_xact_lock(_making_heads);
-      INSERT INTO ledger_heads (org_id) VALUES (_org_id) ON CONFLICT DO NOTHING;
+      INSERT INTO public.ledger_heads (org_id) VALUES (_org_id) ON CONFLICT DO NOTHING;
     END IF;
     SELECT head.* INTO _head
-    FROM ledger_heads AS head
+    FROM public.ledger_heads AS head
     WHERE head.org_id = _org_id
     FOR NO KEY UPDATE SKIP LOCKED;
     CONTINUE WHEN NOT FOUND;

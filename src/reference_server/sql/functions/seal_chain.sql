@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION ledger.seal_chain(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -32,11 +32,11 @@ BEGIN
     _sealed := _sealed + 1;
     head.sequence := head.sequence + 1;
     head.digest := ledger.chain_digest(head.digest, head.sequence, _new.digest);
-    INSERT INTO ledger_chain (org_id, sequence, kind, entry_id, entry_digest, digest)
+    INSERT INTO public.ledger_chain (org_id, sequence, kind, entry_id, entry_digest, digest)
     VALUES (head.org_id, head.sequence, _new.kind, _new.entry_id, _new.digest, head.digest);
   END LOOP;
 
-  UPDATE ledger_heads AS kept
+  UPDATE public.ledger_heads AS kept
   SET
     sequence = head.sequence,
     digest = head.digest,

@@ -16,7 +16,7 @@ CREATE OR REPLACE FUNCTION ledger.set_cap(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -30,21 +30,21 @@ BEGIN
     PERFORM ledger.refuse(_problem);
   END IF;
   PERFORM ledger.require_open_organization(set_cap.org_id);
-  PERFORM FROM organizations AS organization WHERE organization.id = set_cap.org_id FOR NO KEY UPDATE;
-  PERFORM FROM user_credit_allocations AS allocation
+  PERFORM FROM public.organizations AS organization WHERE organization.id = set_cap.org_id FOR NO KEY UPDATE;
+  PERFORM FROM public.user_credit_allocations AS allocation
   WHERE allocation.org_id = set_cap.org_id
   ORDER BY allocation.id
   FOR NO KEY UPDATE;
   _now := ledger.now();
 
   IF set_cap.credits IS NULL THEN
-    DELETE FROM credit_caps AS cap
+    DELETE FROM public.credit_caps AS cap
     WHERE cap.org_id = set_cap.org_id
       AND cap.scope = set_cap.scope
       AND cap.subject = _subject
       AND cap.period = set_cap.period;
   ELSE
-    INSERT INTO credit_caps AS cap (
+    INSERT INTO public.credit_caps AS cap (
       org_id, scope, subject, period, credits, used_credits, window_start, updated_by, created_at, updated_at
     )
     SELECT
@@ -64,10 +64,10 @@ BEGIN
     WHERE cap.credits <> excluded.credits;
   END IF;
 
-  UPDATE user_credit_allocations AS allocation
+  UPDATE public.user_credit_allocations AS allocation
   SET capped = NOT allocation.capped
   WHERE allocation.org_id = set_cap.org_id
-    AND allocation.capped <> EXISTS (SELECT FROM credit_caps AS cap WHERE cap.org_id = set_cap.org_id);
+    AND allocation.capped <> EXISTS (SELECT FROM public.credit_caps AS cap WHERE cap.org_id = set_cap.org_id);
   document := ledger.list_caps(set_cap.org_id);
 END;
 $$;

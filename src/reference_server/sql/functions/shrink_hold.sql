@@ -6,15 +6,15 @@ CREATE OR REPLACE FUNCTION ledger.shrink_hold(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
-  _hold credit_holds := hold;
+  _hold public.credit_holds := hold;
   _rest BIGINT := 0;
 BEGIN
   IF credits > 0 THEN
-    UPDATE credit_holds AS current
+    UPDATE public.credit_holds AS current
     SET
       placed_credits = coalesce(current.placed_credits, current.credits),
       credits = current.credits - shrink_hold.credits,
@@ -26,12 +26,12 @@ BEGIN
   IF is_closed AND _hold.status = 'held' THEN
     _rest := _hold.credits;
     PERFORM ledger.give_back_to_caps(_hold, _rest);
-    UPDATE credit_holds AS current
+    UPDATE public.credit_holds AS current
     SET status = 'voided', updated_at = moment
     WHERE current.id = _hold.id AND current.org_id = _hold.org_id
     RETURNING current.* INTO _hold;
   END IF;
-  UPDATE user_credit_allocations AS allocation
+  UPDATE public.user_credit_allocations AS allocation
   SET
     held_credits = allocation.held_credits - shrink_hold.credits - _rest,
     used_credits = allocation.used_credits + shrink_hold.credits,

@@ -13,13 +13,13 @@ CREATE OR REPLACE FUNCTION ledger.spend(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _request_id CONSTANT TEXT := coalesce(spend.request_id, ledger.new_request_id());
-  _person users;
-  _charge credits_transactions;
+  _person public.users;
+  _charge public.credits_transactions;
 BEGIN
   IF ledger.is_amount(spend.credits) IS NOT TRUE THEN
     PERFORM ledger.refuse(ledger.amount_problem(spend.credits));
@@ -27,7 +27,7 @@ BEGIN
   PERFORM ledger.require_spending_type(spend.transaction_type);
   _person := ledger.find_user(spend.user_id);
 
-  INSERT INTO credits_transactions AS charge (
+  INSERT INTO public.credits_transactions AS charge (
     user_id, amount, description, transaction_type, service_type, service_name,
     transaction_metadata, request_id
   ) VALUES (

@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION ledger.spend_caps_of_capture(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   _problem JSONB;

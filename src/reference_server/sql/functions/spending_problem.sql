@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION ledger.spending_problem(
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -21,10 +21,10 @@ BEGIN
     allocation.allocated_credits - allocation.used_credits - allocation.held_credits AS free,
     member.user_id IS NOT NULL AS is_member
   INTO _account
-  FROM organizations AS organization
-  LEFT JOIN user_credit_allocations AS allocation
+  FROM public.organizations AS organization
+  LEFT JOIN public.user_credit_allocations AS allocation
     ON allocation.org_id = organization.id AND allocation.user_id = spending_problem.user_id
-  LEFT JOIN organization_members AS member
+  LEFT JOIN public.organization_members AS member
     ON member.org_id = organization.id AND member.user_id = spending_problem.user_id
   WHERE organization.id = spending_problem.org_id;
 

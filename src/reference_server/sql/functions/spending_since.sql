@@ -5,20 +5,20 @@ RETURNS TABLE (user_id TEXT, api_key_id TEXT, credits BIGINT, counted_at TIMESTA
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
   RETURN QUERY
   SELECT hold.user_id::TEXT, hold.api_key_id::TEXT, hold.credits::BIGINT, coalesce(hold.counted_at, hold.created_at)
-  FROM credit_holds AS hold
+  FROM public.credit_holds AS hold
   WHERE hold.org_id = spending_since.org_id
     AND hold.status = 'held'
     AND coalesce(hold.counted_at, hold.created_at) >= spending_since.since
   UNION ALL
   SELECT charge.user_id::TEXT, charge.api_key_id::TEXT, part.credits, part.counted_at
-  FROM credit_usage_attribution AS charge
-  LEFT JOIN credit_holds AS hold ON hold.id = charge.hold_id AND hold.org_id = charge.org_id
+  FROM public.credit_usage_attribution AS charge
+  LEFT JOIN public.credit_holds AS hold ON hold.id = charge.hold_id AND hold.org_id = charge.org_id
   CROSS JOIN LATERAL (
     SELECT
       CASE
@@ -30,7 +30,7 @@ BEGIN
       coalesce(
         (
           SELECT max(extension.created_at)
-          FROM credit_hold_extensions AS extension
+          FROM public.credit_hold_extensions AS extension
           WHERE hold.counted_at IS NOT NULL
             AND extension.org_id = hold.org_id
             AND extension.hold_id = hold.id

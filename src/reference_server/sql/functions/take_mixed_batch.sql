@@ -5,7 +5,7 @@ RETURNS JSONB
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -31,7 +31,7 @@ BEGIN
           take_mixed_batch.org_id, take_mixed_batch.charges, take_mixed_batch.allocation_ids
         ) AS decided
       ), charge AS (
-        INSERT INTO credit_usage_attribution (
+        INSERT INTO public.credit_usage_attribution (
           id, org_id, user_id, allocation_id, credits_used, service_type, service_name,
           request_id, request_metadata, remaining_after, created_at, api_key_id
         )
@@ -46,7 +46,7 @@ BEGIN
         ON CONFLICT (org_id, request_id) DO NOTHING
         RETURNING id
       ), account AS (
-        UPDATE user_credit_allocations AS allocation
+        UPDATE public.user_credit_allocations AS allocation
         SET used_credits = allocation.used_credits + total.credits, updated_at = total.created_at
         FROM (
           SELECT
@@ -62,7 +62,7 @@ BEGIN
           -- Says to the planner that it is few.
           AND allocation.id = ANY(take_mixed_batch.allocation_ids)
       ), counted AS (
-        UPDATE credit_caps AS cap
+        UPDATE public.credit_caps AS cap
         SET
           used_credits = ledger.used_of_cap(cap.period, cap.window_start, cap.used_credits, total.created_at)
           + total.credits,

@@ -7,7 +7,7 @@ RETURNS JSONB
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
@@ -21,8 +21,8 @@ DECLARE
 BEGIN
   WITH account AS MATERIALIZED (
     SELECT allocation.id, allocation.user_id, allocation.remaining_credits
-    FROM user_credit_allocations AS allocation
-    INNER JOIN organizations AS organization ON organization.id = allocation.org_id
+    FROM public.user_credit_allocations AS allocation
+    INNER JOIN public.organizations AS organization ON organization.id = allocation.org_id
     WHERE allocation.org_id = take_plain_batch.org_id
       AND allocation.id = ANY(take_plain_batch.allocation_ids)
       AND allocation.is_active
@@ -50,14 +50,14 @@ BEGIN
       count(*) AS asked,
       coalesce(bool_and(coalesce(ledger.is_amount(item.credits) AND item.remaining >= 0, FALSE)), TRUE)
       AND NOT EXISTS (
-        SELECT FROM credit_holds AS hold
+        SELECT FROM public.credit_holds AS hold
         WHERE hold.org_id = take_plain_batch.org_id
           AND hold.request_id = ANY(array_agg(item.request_id))
           AND hold.status = 'held'
       ) AS is_plain
     FROM item
   ), charge AS (
-    INSERT INTO credit_usage_attribution (
+    INSERT INTO public.credit_usage_attribution (
       id, org_id, user_id, allocation_id, credits_used, service_type, service_name,
       request_id, request_metadata, remaining_after, created_at, api_key_id
     )
@@ -71,7 +71,7 @@ BEGIN
     ON CONFLICT (org_id, request_id) DO NOTHING
     RETURNING id
   ), taken AS (
-    UPDATE user_credit_allocations AS allocation
+    UPDATE public.user_credit_allocations AS allocation
     SET used_credits = allocation.used_credits + total.credits, updated_at = _now
     FROM (
       SELECT item.allocation_id, sum(item.credits)::BIGINT AS credits

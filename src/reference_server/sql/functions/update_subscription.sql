@@ -11,7 +11,7 @@ CREATE OR REPLACE FUNCTION ledger.update_subscription(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -21,8 +21,8 @@ DECLARE
     update_subscription.billing_cycle
   );
   _now TIMESTAMPTZ;
-  _before organization_subscriptions;
-  _subscription organization_subscriptions;
+  _before public.organization_subscriptions;
+  _subscription public.organization_subscriptions;
 BEGIN
   IF _problem IS NOT NULL THEN
     PERFORM ledger.refuse(_problem);

@@ -5,12 +5,12 @@ CREATE OR REPLACE FUNCTION ledger.upgrade_subscription(
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   _price CONSTANT NUMERIC := ledger.plan_price(upgrade_subscription.new_plan);
-  _subscription organization_subscriptions;
-  _wanted organization_subscriptions;
+  _subscription public.organization_subscriptions;
+  _wanted public.organization_subscriptions;
 BEGIN
   IF _price IS NULL THEN
     PERFORM ledger.refuse(ledger.problem('validation_failed', 'new_plan must be platform, byok or hybrid.'));

@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION ledger.used_id_problem(person public.users, request_i
 LANGUAGE plpgsql
 IMMUTABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   RETURN ledger.problem('idempotency_conflict', format(

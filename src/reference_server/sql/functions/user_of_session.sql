@@ -3,10 +3,10 @@ CREATE OR REPLACE FUNCTION ledger.user_of_session(session_digest TEXT) RETURNS T
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  _session auth_sessions;
+  _session public.auth_sessions;
 BEGIN
   IF session_digest IS NULL OR session_digest !~ '^[0-9a-f]{64}$' THEN
     PERFORM ledger.refuse(ledger.problem(
@@ -14,7 +14,7 @@ BEGIN
     ));
   END IF;
   SELECT session.* INTO _session
-  FROM auth_sessions AS session
+  FROM public.auth_sessions AS session
   WHERE session.token_digest = decode(session_digest, 'hex');
   IF NOT FOUND OR _session.revoked_at IS NOT NULL THEN
     PERFORM ledger.refuse(ledger.problem('invalid_token', 'The session is not known here, or was revoked.'));

@@ -4,19 +4,19 @@ CREATE OR REPLACE FUNCTION ledger.verify_balances() RETURNS JSONB
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
   RETURN (
     WITH person AS (
       SELECT row.id, row.credits, row.held_credits, 'balance of user ' || ledger.user_name(row) AS subject
-      FROM users AS row
+      FROM public.users AS row
     ), entry AS (
       SELECT
         row.id, row.user_id, row.amount, row.balance_after, row.refund_of, row.hold_id,
         lag(row.balance_after, 1, 0.0) OVER (PARTITION BY row.user_id ORDER BY row.id) AS balance_before
-      FROM credits_transactions AS row
+      FROM public.credits_transactions AS row
     ), figure AS (
       SELECT
         person.subject, 'credits' AS figure,
@@ -27,7 +27,7 @@ BEGIN
       UNION ALL
       SELECT person.subject, 'held_credits', person.held_credits, coalesce(sum(hold.credits), 0)
       FROM person
-      LEFT JOIN user_credit_holds AS hold ON hold.user_id = person.id AND hold.status = 'held'
+      LEFT JOIN public.user_credit_holds AS hold ON hold.user_id = person.id AND hold.status = 'held'
       GROUP BY person.id, person.subject, person.held_credits
       UNION ALL
       SELECT
@@ -37,7 +37,7 @@ BEGIN
       SELECT
         'hold ' || coalesce(hold.id, captured.hold_id), 'captured_credits',
         coalesce(hold.captured_credits, 0), coalesce(captured.credits, 0)
-      FROM user_credit_holds AS hold
+      FROM public.user_credit_holds AS hold
       FULL JOIN (
         SELECT entry.hold_id, -sum(entry.amount) AS credits
         FROM entry
@@ -48,8 +48,8 @@ BEGIN
       SELECT
         'hold ' || hold.id, 'credits',
         hold.credits, coalesce(hold.placed_credits, hold.credits) + coalesce(sum(extension.credits), 0)
-      FROM user_credit_holds AS hold
-      LEFT JOIN user_credit_hold_extensions AS extension ON extension.hold_id = hold.id
+      FROM public.user_credit_holds AS hold
+      LEFT JOIN public.user_credit_hold_extensions AS extension ON extension.hold_id = hold.id
       GROUP BY hold.id, hold.credits, hold.placed_credits
       UNION ALL
       SELECT 'hold ' || entry.hold_id, 'charges', count(*) / 1000.0, 0.001
@@ -71,7 +71,7 @@ BEGIN
     SELECT jsonb_build_object(
       'users', (SELECT count(*) FROM person),
       'transactions', (SELECT count(*) FROM entry),
-      'open_holds', (SELECT count(*) FROM user_credit_holds AS hold WHERE hold.status = 'held'),
+      'open_holds', (SELECT count(*) FROM public.user_credit_holds AS hold WHERE hold.status = 'held'),
       'differences', coalesce(
         (
           SELECT jsonb_agg(

@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION ledger.verify_chain(org_id TEXT DEFAULT NULL, OUT doc
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
@@ -15,7 +15,7 @@ BEGIN
 
   WITH head AS MATERIALIZED (
     SELECT kept.*
-    FROM ledger_heads AS kept
+    FROM public.ledger_heads AS kept
     WHERE verify_chain.org_id IS NULL OR kept.org_id = verify_chain.org_id
   ), link AS NOT MATERIALIZED (
     SELECT
@@ -23,7 +23,7 @@ BEGIN
       lag(row.digest, 1, decode(repeat('00', 32), 'hex')) OVER chain AS previous,
       lag(row.sequence, 1, 0::BIGINT) OVER chain AS previous_sequence,
       lead(FALSE, 1, TRUE) OVER chain AS is_last
-    FROM ledger_chain AS row
+    FROM public.ledger_chain AS row
     WHERE verify_chain.org_id IS NULL OR row.org_id = verify_chain.org_id
     WINDOW chain AS (PARTITION BY row.org_id ORDER BY row.sequence)
   ), computed AS (
@@ -35,7 +35,7 @@ BEGIN
     CROSS JOIN LATERAL ledger.entry_of(link.org_id, link.kind, link.entry_id) AS entry
   ), unsealed AS (
     SELECT organization.id AS org_id, late.*, late.created_at < head.settled_before AS is_overdue
-    FROM organizations AS organization
+    FROM public.organizations AS organization
     LEFT JOIN head ON head.org_id = organization.id
     CROSS JOIN LATERAL ledger.unsealed_entries(organization.id, '-infinity') AS late
     WHERE verify_chain.org_id IS NULL OR organization.id = verify_chain.org_id
@@ -60,7 +60,7 @@ BEGIN
     SELECT head.org_id, head.sequence, NULL, NULL, 'the whole chain is missing'
     FROM head
     WHERE head.sequence > 0
-      AND NOT EXISTS (SELECT FROM ledger_chain AS row WHERE row.org_id = head.org_id)
+      AND NOT EXISTS (SELECT FROM public.ledger_chain AS row WHERE row.org_id = head.org_id)
     UNION ALL
     SELECT
       unsealed.org_id, NULL, unsealed.kind, unsealed.entry_id,

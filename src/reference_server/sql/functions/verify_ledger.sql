@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION ledger.verify_ledger(org_id TEXT DEFAULT NULL, OUT do
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
@@ -20,15 +20,15 @@ BEGIN
 
   WITH charge AS NOT MATERIALIZED (
     SELECT row.*
-    FROM credit_usage_attribution AS row
+    FROM public.credit_usage_attribution AS row
     WHERE verify_ledger.org_id IS NULL OR row.org_id = verify_ledger.org_id
   ), hold AS NOT MATERIALIZED (
     SELECT row.*
-    FROM credit_holds AS row
+    FROM public.credit_holds AS row
     WHERE verify_ledger.org_id IS NULL OR row.org_id = verify_ledger.org_id
   ), allocation AS NOT MATERIALIZED (
     SELECT row.*, 'allocation of user ' || row.user_id AS subject
-    FROM user_credit_allocations AS row
+    FROM public.user_credit_allocations AS row
     WHERE verify_ledger.org_id IS NULL OR row.org_id = verify_ledger.org_id
   ), used AS (
     SELECT charge.org_id, charge.user_id, charge.allocation_id, sum(charge.credits_used)::BIGINT AS credits
@@ -41,7 +41,7 @@ BEGIN
     GROUP BY hold.org_id, hold.user_id
   ), added AS (
     SELECT event.org_id, sum(event.credits)::BIGINT AS credits
-    FROM org_billing_history AS event
+    FROM public.org_billing_history AS event
     WHERE event.event_type IN ('credit_purchase', 'credit_grant', 'pool_refresh', 'credit_refund')
     GROUP BY event.org_id
   ), captured AS (
@@ -50,12 +50,12 @@ BEGIN
       sum(charge.credits_used)::BIGINT AS credits,
       sum(charge.credits_used) FILTER (WHERE charge.request_id <> own.request_id)::BIGINT AS parts
     FROM charge
-    LEFT JOIN credit_holds AS own ON own.org_id = charge.org_id AND own.id = charge.hold_id
+    LEFT JOIN public.credit_holds AS own ON own.org_id = charge.org_id AND own.id = charge.hold_id
     WHERE charge.hold_id IS NOT NULL
     GROUP BY charge.org_id, charge.hold_id
   ), extended AS (
     SELECT extension.org_id, extension.hold_id, sum(extension.credits)::BIGINT AS credits
-    FROM credit_hold_extensions AS extension
+    FROM public.credit_hold_extensions AS extension
     WHERE verify_ledger.org_id IS NULL OR extension.org_id = verify_ledger.org_id
     GROUP BY extension.org_id, extension.hold_id
   ), refunded AS (
@@ -71,7 +71,7 @@ BEGIN
         WHEN 'api_key' THEN 'API key ' || row.subject
         ELSE 'the organisation'
       END AS name
-    FROM credit_caps AS row
+    FROM public.credit_caps AS row
     WHERE row.period <> 'call' AND (verify_ledger.org_id IS NULL OR row.org_id = verify_ledger.org_id)
   ), spending AS (
     SELECT capped.org_id, spent.*
@@ -100,14 +100,14 @@ BEGIN
     FULL JOIN held ON held.org_id = allocation.org_id AND held.user_id = allocation.user_id
     UNION ALL
     SELECT pool.org_id, 'pool', 'total_credits', pool.total_credits, coalesce(added.credits, 0)
-    FROM credit_pools AS pool
+    FROM public.credit_pools AS pool
     LEFT JOIN added ON added.org_id = pool.org_id
     WHERE verify_ledger.org_id IS NULL OR pool.org_id = verify_ledger.org_id
     UNION ALL
     SELECT
       pool.org_id, 'pool', 'available_credits',
       pool.available_credits, greatest(pool.available_credits, 0)
-    FROM organization_credit_pools AS pool
+    FROM public.organization_credit_pools AS pool
     WHERE verify_ledger.org_id IS NULL OR pool.org_id = verify_ledger.org_id
     UNION ALL
     SELECT
@@ -148,7 +148,7 @@ BEGIN
   SELECT jsonb_build_object(
     'organizations', (
       SELECT count(*)
-      FROM organizations AS organization
+      FROM public.organizations AS organization
       WHERE verify_ledger.org_id IS NULL OR organization.id = verify_ledger.org_id
     ),
     'allocations', (SELECT count(*) FROM allocation),

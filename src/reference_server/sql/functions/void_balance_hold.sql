@@ -5,12 +5,12 @@ RETURNS ledger.hold
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-  _hold user_credit_holds;
-  _person users;
+  _hold public.user_credit_holds;
+  _person public.users;
   _is_open BOOLEAN;
 BEGIN
   _hold := ledger.find_balance_hold(void_balance_hold.hold_id, void_balance_hold.user_id);
@@ -23,10 +23,10 @@ BEGIN
   END IF;
   _is_open := _hold.status = 'held';
   IF _is_open THEN
-    UPDATE users AS person
+    UPDATE public.users AS person
     SET held_credits = person.held_credits - _hold.credits
     WHERE person.id = _person.id;
-    UPDATE user_credit_holds AS hold
+    UPDATE public.user_credit_holds AS hold
     SET status = 'voided', updated_at = ledger.now()
     WHERE hold.id = _hold.id
     RETURNING hold.* INTO _hold;

@@ -5,19 +5,19 @@ CREATE OR REPLACE FUNCTION ledger.void_hold(hold_id UUID, org_id TEXT DEFAULT NU
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-  _hold credit_holds;
+  _hold public.credit_holds;
   _account RECORD;
   _capped BOOLEAN := FALSE;
 BEGIN
   FOR _attempt IN 1..20 LOOP
     WITH account AS (
-      UPDATE user_credit_allocations AS allocation
+      UPDATE public.user_credit_allocations AS allocation
       SET held_credits = allocation.held_credits - hold.credits, updated_at = ledger.now()
-      FROM credit_holds AS hold
+      FROM public.credit_holds AS hold
       WHERE hold.id = void_hold.hold_id
         AND (void_hold.org_id IS NULL OR hold.org_id = void_hold.org_id)
         AND hold.status = 'held'
@@ -29,7 +29,7 @@ BEGIN
       RETURNING
         allocation.id, allocation.updated_at, hold.id AS hold_id, hold.org_id, hold.credits AS held
     ), closed AS (
-      UPDATE credit_holds AS hold
+      UPDATE public.credit_holds AS hold
       SET status = 'voided', updated_at = account.updated_at
       FROM account
       WHERE hold.id = account.hold_id AND hold.org_id = account.org_id AND hold.status = 'held'
@@ -42,7 +42,7 @@ BEGIN
 
     IF _account.id IS NOT NULL AND _account.closed_id IS NULL THEN
       -- It was closed, and another hold of the member's covered for it: what was given back is taken back.
-      UPDATE user_credit_allocations AS allocation
+      UPDATE public.user_credit_allocations AS allocation
       SET held_credits = allocation.held_credits + _account.held
       WHERE allocation.org_id = _account.org_id AND allocation.id = _account.id;
     END IF;

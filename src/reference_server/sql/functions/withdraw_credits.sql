@@ -5,25 +5,25 @@ RETURNS BIGINT
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
   _taken BIGINT;
 BEGIN
   -- The lock first: allocations and grants of the organisation stand in line behind it.
-  PERFORM FROM credit_pools AS pool WHERE pool.org_id = withdraw_credits.org_id FOR NO KEY UPDATE;
+  PERFORM FROM public.credit_pools AS pool WHERE pool.org_id = withdraw_credits.org_id FOR NO KEY UPDATE;
   SELECT least(withdraw_credits.credits, pool.available_credits) INTO _taken
-  FROM organization_credit_pools AS pool
-  INNER JOIN organizations AS organization ON organization.id = pool.org_id
+  FROM public.organization_credit_pools AS pool
+  INNER JOIN public.organizations AS organization ON organization.id = pool.org_id
   WHERE pool.org_id = withdraw_credits.org_id AND organization.status <> 'deleted';
   IF coalesce(_taken, 0) <= 0 THEN
     RETURN 0;
   END IF;
-  UPDATE credit_pools AS pool
+  UPDATE public.credit_pools AS pool
   SET total_credits = pool.total_credits - _taken, updated_at = ledger.now()
   WHERE pool.org_id = withdraw_credits.org_id;
-  INSERT INTO org_billing_history (org_id, event_type, credits, event_metadata)
+  INSERT INTO public.org_billing_history (org_id, event_type, credits, event_metadata)
   VALUES (withdraw_credits.org_id, 'credit_refund', -_taken, withdraw_credits.event_metadata);
   RETURN _taken;
 END;
