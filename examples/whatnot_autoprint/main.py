@@ -6,7 +6,7 @@ python -m examples.whatnot_autoprint.main
 import tempfile
 from pathlib import Path
 
-from credit_sdk import InsufficientCreditsError
+from credit_sdk import InsufficientCreditsError, PaymentsUnavailableError
 from examples.whatnot_autoprint.labels import LabelError, Order
 from examples.whatnot_autoprint.service import WhatnotAutoprintService
 
@@ -34,11 +34,19 @@ def print_label(service: WhatnotAutoprintService, order: Order, credits_required
         print(f"{order.number}: failed, not charged: {error}. {service.get_credit_balance()} credits left.")
     except InsufficientCreditsError as error:
         print(f"{order.number}: {error}")
-        address = service.purchase_credits("starter", "https://whatnot-autoprint.example/credits")
-        print(f"  Buy credits: {address}")
+        print(f"  {offer(service)}")
     else:
         size = label.stat().st_size
         print(f"{order.number}: {label.name}, {size:,} bytes. {service.get_credit_balance()} credits left.")
+
+
+def offer(service: WhatnotAutoprintService) -> str:
+    """Return where there are more credits, or that none are sold."""
+    try:
+        address = service.purchase_credits("starter", "https://whatnot-autoprint.example/credits")
+    except PaymentsUnavailableError as error:
+        return str(error)
+    return f"Buy credits: {address}"
 
 
 if __name__ == "__main__":

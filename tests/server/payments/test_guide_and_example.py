@@ -141,6 +141,15 @@ def test_the_example_prints_fails_and_offers_more(
     assert customer() == 95
 
 
+@pytest.mark.usefixtures("customer")
+def test_the_example_says_so_where_nothing_is_sold(
+    surroundings: dict[str, str], server: Running, books: Shop
+) -> None:
+    books.database.execute("INSERT INTO credits_transactions (user_id, amount) VALUES (%s, -50)", [CUSTOMER])
+    said = run(["-m", "examples.whatnot_autoprint.main"], surroundings | {"API_BASE_URL": server.base_url})
+    assert said[-1] == "  Payments are not set up here: nothing can be bought."
+
+
 def test_a_label_is_a_page_that_says_where_the_parcel_goes() -> None:
     order = Order("WN-7", "Maxi Muster", ("12 Example Street", "Springfield"), ("1 x card",))
     [page] = PdfReader(BytesIO(render(order))).pages
