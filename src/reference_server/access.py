@@ -8,7 +8,7 @@ that nobody learns which organisations exist; what is only known by its id does 
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from credit_sdk import operations
+from credit_sdk import models, operations
 from credit_sdk.backends.sql import Actor
 from credit_sdk.errors import NotAMemberError, NotFoundError, PermissionDeniedError, ValidationFailedError
 from credit_sdk.operations import Operation, ResultT_co
@@ -84,6 +84,12 @@ async def spends(
     return operation if operation.is_question else _by_key(caller, operation)
 
 
+async def holds(caller: Caller, operation: operations.PlaceHold, ledger: Ledger) -> Operation[Any]:
+    """Set aside what one may spend. Sessions do it in person: such a hold is theirs to end."""
+    operation = operation.model_copy(update={"by_payer": in_person(caller, operation.user_id)})
+    return await spends(caller, operation, ledger)
+
+
 async def spends_many(caller: Caller, operation: operations.DeductBatch, _: Ledger) -> operations.DeductBatch:
     """Spend a batch: the caller may take each of its charges, or none is taken."""
     for org_id, user_id in {(charge.org_id, charge.user_id) for charge in operation.charges}:
@@ -94,14 +100,18 @@ async def spends_many(caller: Caller, operation: operations.DeductBatch, _: Ledg
 
 
 async def uses_hold(caller: Caller, operation: OfHold, ledger: Ledger) -> Operation[Any]:
-    """Extend, charge, capture or void with a key that may consume, or one's own hold."""
+    """Extend, charge, capture or void with a key that may consume, or what one has set aside in person.
+
+    What a program has set aside stays: a member who ended it would not pay for the work that it is for.
+    """
     if isinstance(caller, ApiKey):
         _require_scope(caller, CONSUME)
         return _within_key(caller, operation)
-    org_id, user_id = await _find_hold(caller, operation, ledger)
-    if not caller.is_system_admin and user_id != caller.user_id:
+    hold = await _find_hold(caller, operation, ledger)
+    if not caller.is_system_admin and hold.user_id != caller.user_id:
         raise PermissionDeniedError("The hold belongs to another member.")
-    return operation.model_copy(update={"org_id": org_id})
+    require_placed_in_person(caller, hold)
+    return operation.model_copy(update={"org_id": hold.org_id})
 
 
 async def sees_hold(caller: Caller, operation: operations.GetHold, ledger: Ledger) -> Operation[Any]:
@@ -109,8 +119,8 @@ async def sees_hold(caller: Caller, operation: operations.GetHold, ledger: Ledge
     if isinstance(caller, ApiKey):
         _require_scope(caller, READ, CONSUME)
         return _within_key(caller, operation)
-    org_id, _ = await _find_hold(caller, operation, ledger)
-    return operation.model_copy(update={"org_id": org_id})
+    hold = await _find_hold(caller, operation, ledger)
+    return operation.model_copy(update={"org_id": hold.org_id})
 
 
 async def refunds(caller: Caller, operation: operations.Refund, _: Ledger) -> operations.Refund:
@@ -140,6 +150,20 @@ async def reads_billing(caller: Caller, operation: operations.GetUserBilling, _:
         "user_id: an API key has no billing screen of its own.",
         errors=[{"loc": ["user_id"], "msg": "Field required", "type": "missing"}],
     )
+
+
+def in_person(caller: Caller, user_id: str) -> bool | None:
+    """Return what a hold notes of who places it; a caller who may do it for others is the payer or not."""
+    is_payer = isinstance(caller, Session) and (not caller.is_system_admin or caller.user_id == user_id)
+    return is_payer or None
+
+
+def require_placed_in_person(session: Session, hold: models.Hold) -> None:
+    """Leave the holds of programs to programs."""
+    if not hold.by_payer and not session.is_system_admin:
+        raise PermissionDeniedError(
+            "A service has set these credits aside for its work, and ends the hold with its API key."
+        )
 
 
 def _in_own_name(caller: Caller, operation: OperationT, field: str) -> OperationT:
@@ -201,8 +225,8 @@ def _within_key(key: ApiKey, operation: OperationT) -> OperationT:
     return operation.model_copy(update={"org_id": key.org_id})
 
 
-async def _find_hold(session: Session, operation: OfHold, ledger: Ledger) -> tuple[str | None, str]:
-    """Return whose hold it is; a hold of someone else's organisation is not found."""
+async def _find_hold(session: Session, operation: OfHold, ledger: Ledger) -> models.Hold:
+    """Return the hold; one of someone else's organisation is not found."""
     if operation.org_id is not None:
         _require_member(session, operation.org_id)
     unknown = NotFoundError(f"There is no hold {operation.hold_id} here.")
@@ -212,4 +236,4 @@ async def _find_hold(session: Session, operation: OfHold, ledger: Ledger) -> tup
         raise unknown from None
     if not session.is_system_admin and hold.org_id not in session.roles:
         raise unknown
-    return hold.org_id, hold.user_id
+    return hold

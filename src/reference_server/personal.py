@@ -7,10 +7,10 @@ business with anybody's own credits.
 
 from typing import Any, TypeAlias, TypeVar
 
-from credit_sdk import operations
+from credit_sdk import models, operations
 from credit_sdk.errors import NotFoundError, PermissionDeniedError, ValidationFailedError
 from credit_sdk.operations import Operation
-from reference_server.access import Ledger
+from reference_server.access import Ledger, in_person, require_placed_in_person
 from reference_server.callers import CONSUME, MANAGE, READ, ApiKey, Caller, Session
 
 OperationT = TypeVar("OperationT", bound=Operation[Any])
@@ -54,12 +54,20 @@ async def spends_own(caller: Caller, operation: OperationT, ledger: Ledger) -> O
     return operation
 
 
+async def holds_own(caller: Caller, operation: operations.PlaceBalanceHold, ledger: Ledger) -> Operation[Any]:
+    """Set aside what one may spend. Sessions do it in person: such a hold is theirs to end."""
+    operation = operation.model_copy(update={"by_payer": in_person(caller, operation.user_id)})
+    return await spends_own(caller, operation, ledger)
+
+
 async def uses_own_hold(caller: Caller, operation: OfOwnHold, ledger: Ledger) -> Operation[Any]:
-    """Extend, capture or void one's own hold, or anyone's with a key that may consume."""
+    """Extend, capture or void what one has set aside in person, or anyone's with a key that may consume."""
     if isinstance(caller, ApiKey):
         _require_scope(caller, CONSUME)
         return operation
-    return await _within_own(caller, operation, ledger)
+    if not caller.is_system_admin:
+        require_placed_in_person(caller, await _own_hold(caller, operation, ledger))
+    return operation
 
 
 async def sees_own_hold(
@@ -69,7 +77,9 @@ async def sees_own_hold(
     if isinstance(caller, ApiKey):
         _require_scope(caller, READ, CONSUME)
         return operation
-    return await _within_own(caller, operation, ledger)
+    if not caller.is_system_admin:
+        await _own_hold(caller, operation, ledger)
+    return operation
 
 
 async def grants(caller: Caller, operation: operations.GrantCredits, _: Ledger) -> operations.GrantCredits:
@@ -120,10 +130,8 @@ async def _name_of(user_id: str, ledger: Ledger) -> str | None:
         return None
 
 
-async def _within_own(session: Session, operation: OfOwnHold, ledger: Ledger) -> Operation[Any]:
-    """Confine what is addressed by id to the user: holds of others are not found."""
-    if session.is_system_admin:
-        return operation
+async def _own_hold(session: Session, operation: OfOwnHold, ledger: Ledger) -> models.Hold:
+    """Return the hold; those of others are not found."""
     unknown = NotFoundError(f"There is no hold {operation.hold_id} here.")
     if operation.user_id is not None:
         await _require_oneself(session, operation.user_id, ledger)
@@ -133,4 +141,4 @@ async def _within_own(session: Session, operation: OfOwnHold, ledger: Ledger) ->
         raise unknown from None
     if hold.user_id != session.user_id:
         raise unknown
-    return operation
+    return hold

@@ -31,7 +31,7 @@ class Terms:
     """Members of a body that are kept in the metadata, with their JSON Schemas."""
 
 
-_FROM_CALLER = frozenset({"api_key_id"})
+_FROM_CALLER = frozenset({"api_key_id", "by_payer"})
 _JOB_ID = {"job_id": {"anyOf": [{"type": "string", "maxLength": 255}, {"type": "integer"}, {"type": "null"}]}}
 
 TERMS: Mapping[type[Operation[Any]], Terms] = {
@@ -41,7 +41,7 @@ TERMS: Mapping[type[Operation[Any]], Terms] = {
     operations.DeductBatch: Terms(
         access.spends_many, charging=True, largest_body=LARGEST_BATCH_BODY, reserved=_FROM_CALLER
     ),
-    operations.PlaceHold: Terms(access.spends, charging=True, reserved=_FROM_CALLER),
+    operations.PlaceHold: Terms(access.holds, charging=True, reserved=_FROM_CALLER),
     operations.GetHold: Terms(access.sees_hold, charging=True),
     operations.ExtendHold: Terms(access.uses_hold, charging=True),
     operations.ChargeHold: Terms(access.uses_hold, charging=True, largest_body=LARGEST_BATCH_BODY),
@@ -78,7 +78,7 @@ TERMS: Mapping[type[Operation[Any]], Terms] = {
     operations.GrantCredits: Terms(personal.grants),
     operations.Spend: Terms(personal.spends_own, charging=True, noted=_JOB_ID),
     operations.CheckBalance: Terms(personal.spends_own, charging=True),
-    operations.PlaceBalanceHold: Terms(personal.spends_own, charging=True),
+    operations.PlaceBalanceHold: Terms(personal.holds_own, charging=True, reserved=_FROM_CALLER),
     operations.GetBalanceHold: Terms(personal.sees_own_hold, charging=True),
     operations.ExtendBalanceHold: Terms(personal.uses_own_hold, charging=True),
     operations.CaptureBalanceHold: Terms(personal.uses_own_hold, charging=True),

@@ -121,9 +121,9 @@ def outcome(response: Response) -> Outcome:
     return response.status_code, response.json().get("code")
 
 
-def place_hold(server: Running, organization: Organization) -> str:
-    answer = server.post("credits/holds", organization.charge(credits=0.01), key=organization.keys["consume"])
-    hold_id: str = answer.json()["hold_id"]
+def place_hold(server: Running, organization: Organization, caller: str = "member") -> str:
+    hold = ("POST", "credits/holds", organization.charge(credits=0.01))
+    hold_id: str = send(server, caller, organization, hold).json()["hold_id"]
     return hold_id
 
 
@@ -186,6 +186,36 @@ def test_a_foreign_organisation_looks_like_an_unknown_one(
     has_scope = caller not in KEYS or caller in SCOPES[endpoint]
     assert outcome(foreign) == (STRANGER if has_scope else DENIED)
     assert foreign.content == nowhere.content
+
+
+@pytest.mark.parametrize("caller", [*PEOPLE, *KEYS])
+@pytest.mark.parametrize("ending", ["capture", "void", "extend", "charges"])
+@pytest.mark.parametrize("placed_by", ["consume", "system_admin"])
+def test_what_others_set_aside_for_a_member_is_not_the_members_to_end(
+    server: Running, shared_organization: Organization, placed_by: str, ending: str, caller: str
+) -> None:
+    path = f"credits/holds/{place_hold(server, shared_organization, placed_by)}/{ending}"
+    body = {"extend": {"ttl_seconds": 60}, "charges": {"charges": [{"credits": 0.001}]}}.get(ending, {})
+    may = HOLDING | {"member": DENIED}
+    assert outcome(send(server, caller, shared_organization, ("POST", path, body))) == may[caller]
+
+
+@pytest.mark.parametrize(("first", "second"), [("member", "consume"), ("consume", "member")])
+def test_a_member_and_a_program_are_not_answered_each_others_hold(
+    server: Running, shared_organization: Organization, first: str, second: str
+) -> None:
+    hold = ("POST", "credits/holds", shared_organization.charge(credits=0.01, request_id=str(uuid.uuid4())))
+    assert send(server, first, shared_organization, hold).json()["by_payer"] == (first == "member")
+    refused = send(server, second, shared_organization, hold)
+    assert outcome(refused) == (409, "idempotency_conflict")
+    assert "hold_id" not in refused.json()
+    assert send(server, first, shared_organization, hold).json()["replayed"]
+
+
+def test_nobody_says_that_they_are_the_payer(server: Running, shared_organization: Organization) -> None:
+    hold = ("POST", "credits/holds", shared_organization.charge(by_payer=True))
+    for caller in "member", "consume":
+        assert outcome(send(server, caller, shared_organization, hold)) == (422, "validation_failed")
 
 
 @pytest.mark.parametrize("caller", ["owner", "member", "outsider", "consume", "read"])

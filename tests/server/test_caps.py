@@ -139,7 +139,7 @@ def test_whoever_captures_a_hold_counts_for_its_key(
     cap(server, organization, "api_key", subject=key_id(database, key), period="day", credits=50)
     hold = server.post("credits/holds", organization.charge(credits=20), key=key).json()
     captured = server.post(
-        f"credits/holds/{hold['hold_id']}/capture", {"credits": 30}, bearer=organization.sessions["member"]
+        f"credits/holds/{hold['hold_id']}/capture", {"credits": 30}, key=organization.keys["everywhere"]
     )
     assert captured.status_code == 200, captured.text
     listed = server.get(f"credits/{organization.org_id}/caps", key=key).json()

@@ -235,6 +235,29 @@ class TestWhoMay:
             assert outcome(server.post(f"{address}/{settle}", **who)) == may
 
     @pytest.mark.parametrize("caller", CALLERS)
+    @pytest.mark.parametrize("ending", ["capture", "void", "extend"])
+    def test_end_what_a_program_has_set_aside(
+        self, server: Running, person: Person, ending: str, caller: str
+    ) -> None:
+        people = {"system_admin": OK, "consume": OK, "other": UNKNOWN, "member": UNKNOWN}
+        body = {"user_id": person.user_id, "credits": 1}
+        hold_id = server.post(f"{FINANCIAL}/holds", body, **person.credentials["consume"]).json()["hold_id"]
+        more = {"ttl_seconds": 60} if ending == "extend" else {}
+        address = f"{FINANCIAL}/holds/{hold_id}/{ending}"
+        answer = server.post(address, more, **person.credentials[caller])
+        assert outcome(answer) == people.get(caller, DENIED)
+
+    @pytest.mark.parametrize(("first", "second"), [("oneself", "consume"), ("consume", "oneself")])
+    def test_be_answered_each_others_hold(
+        self, server: Running, person: Person, first: str, second: str
+    ) -> None:
+        body = {"user_id": person.user_id, "credits": 1, "request_id": "print-7"}
+        placed = server.post(f"{FINANCIAL}/holds", body, **person.credentials[first])
+        assert placed.json()["by_payer"] == (first == "oneself")
+        again = server.post(f"{FINANCIAL}/holds", body, **person.credentials[second])
+        assert outcome(again) == (409, "idempotency_conflict")
+
+    @pytest.mark.parametrize("caller", CALLERS)
     def test_add_and_give_back(self, server: Running, person: Person, caller: str) -> None:
         may = OK if caller in {"system_admin", "manage"} else DENIED
         who = person.credentials[caller]

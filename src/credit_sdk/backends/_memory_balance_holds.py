@@ -37,7 +37,7 @@ class BalanceHolds(Balances):
     def place_balance_hold(self, operation: PlaceBalanceHold) -> models.Hold:
         """Set credits aside, once for each request id."""
         person, content = self.person(operation.user_id), content_of(operation)
-        earlier = self._placed_before(person, operation.request_id, content)
+        earlier = self._placed_before(person, operation, content)
         if earlier is not None:
             self.let_expire(self.overdue_of(person))
             return self._shown(earlier, replayed=True)
@@ -51,6 +51,7 @@ class BalanceHolds(Balances):
             operation.request_metadata,
             created_at=self.moment,
             expires_at=self.moment + timedelta(seconds=operation.ttl_seconds),
+            by_payer=bool(operation.by_payer),
         )
         self.balance_holds[hold.id] = self.live_balance_holds[person.number, hold.request_id] = hold
         return self._shown(hold)
@@ -92,19 +93,21 @@ class BalanceHolds(Balances):
             raise NotFoundError(f"There is no hold {hold_id} here.")
         return hold
 
-    def _placed_before(self, person: Person, request_id: str, content: Content) -> BalanceHold | None:
+    def _placed_before(
+        self, person: Person, operation: PlaceBalanceHold, content: Content
+    ) -> BalanceHold | None:
         """Return the hold that the request id already stands for, open or captured.
 
         One that is overdue is given back for the new one.
         """
-        row = self.transaction_by_request.get((person.number, request_id))
-        hold = self.hold_in_the_way(person, request_id)
+        row = self.transaction_by_request.get((person.number, operation.request_id))
+        hold = self.hold_in_the_way(person, operation.request_id)
         if hold is None and row is not None:
             hold = self.balance_holds[row.hold_id] if row.hold_id else None
             if hold is None:
-                raise already_used(person, request_id)
-        if hold is not None and hold.content != content:
-            raise already_used(person, request_id)
+                raise already_used(person, operation.request_id)
+        if hold is not None and (hold.content, hold.by_payer) != (content, bool(operation.by_payer)):
+            raise already_used(person, operation.request_id)
         return hold
 
     def _taken_before(self, hold: BalanceHold, credits: int | None) -> models.Spending:
@@ -178,5 +181,6 @@ class BalanceHolds(Balances):
             "expires_at": hold.expires_at,
             "created_at": hold.created_at,
             "replayed": replayed,
+            "by_payer": hold.by_payer,
         }
         return models.Hold.model_validate(document, context=self.SCALE)

@@ -117,6 +117,7 @@ class Hold:
     added: int = 0
     parts: int = 0
     grown_at: list[datetime] = field(default_factory=list)
+    by_payer: bool = False
     id: UUID = field(default_factory=uuid4)
 
     @property

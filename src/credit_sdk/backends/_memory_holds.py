@@ -35,6 +35,7 @@ class Holds(Charges):
             created_at=self.moment,
             expires_at=self.moment + timedelta(seconds=operation.ttl_seconds),
             api_key_id=operation.api_key_id,
+            by_payer=bool(operation.by_payer),
         )
         self.holds[hold.id] = self.live_holds[hold.org_id, hold.request_id] = hold
         return self._hold(hold)
@@ -90,7 +91,7 @@ class Holds(Charges):
             hold = self.holds[entry.hold_id] if entry.hold_id else None
             if hold is None:
                 raise id_taken(operation.org_id, operation.request_id)
-        if hold is not None and hold.content != content:
+        if hold is not None and (hold.content, hold.by_payer) != (content, bool(operation.by_payer)):
             raise id_taken(operation.org_id, operation.request_id)
         return hold
 
@@ -185,6 +186,7 @@ class Holds(Charges):
             "expires_at": hold.expires_at,
             "created_at": hold.created_at,
             "replayed": replayed,
+            "by_payer": hold.by_payer,
         }
         return models.Hold.model_validate(document, context=self.SCALE)
 

@@ -60,6 +60,7 @@ class BalanceHold:
     status: HoldStatus = "held"
     captured: int = 0
     added: int = 0
+    by_payer: bool = False
     id: UUID = field(default_factory=uuid4)
 
     @property

@@ -126,7 +126,7 @@ class BalanceMachine(RuleBasedStateMachine):
         if person is not None and getattr(earlier, "user_id", None) is not None:
             self.same(earlier.model_copy(update={"user_id": self.ids[person]}))
         elif isinstance(earlier, PlaceBalanceHold):
-            self.same(Spend(**earlier.model_dump(exclude={"ttl_seconds"})))
+            self.same(Spend(**earlier.model_dump(exclude={"ttl_seconds", "by_payer"})))
         elif isinstance(earlier, Spend):
             self.same(PlaceBalanceHold(**earlier.model_dump()))
 

@@ -215,7 +215,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if member is not None and "user_id" in type(earlier).model_fields:
             self.same(earlier.model_copy(update={"user_id": member}))
         elif isinstance(earlier, PlaceHold):
-            self.same(Deduct(**earlier.model_dump(exclude={"ttl_seconds"})))
+            self.same(Deduct(**earlier.model_dump(exclude={"ttl_seconds", "by_payer"})))
         elif isinstance(earlier, Deduct):
             self.same(PlaceHold(**earlier.model_dump()))
 

@@ -59,6 +59,7 @@ class Hold(Result):
     """Credits set aside for an operation until `expires_at`.
 
     `credits` is what the hold has, or had when it ended, without the parts that were charged meanwhile.
+    `by_payer` says that the payer placed it in person: only then may the payer's session end it.
     """
 
     hold_id: UUID
@@ -73,6 +74,7 @@ class Hold(Result):
     expires_at: datetime
     created_at: datetime
     replayed: bool = False
+    by_payer: bool = False
 
 
 class HoldCharges(Result):

@@ -1,6 +1,6 @@
 """Take credits, set them aside, give them back."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator, model_validator
@@ -66,7 +66,10 @@ class DeductBatch(Operation[models.BatchResult]):
 
 
 class PlaceHold(Operation[models.Hold]):
-    """Set credits aside before an operation. `api_key_id` is that of `Deduct`."""
+    """Set credits aside before an operation. `api_key_id` is that of `Deduct`.
+
+    `by_payer` says that the payer does it in person, who may end the hold then. A server fills it in, too.
+    """
 
     idempotency = "request_id"
 
@@ -79,6 +82,7 @@ class PlaceHold(Operation[models.Hold]):
     request_metadata: Metadata = Field(default_factory=dict)
     ttl_seconds: HoldSeconds = DEFAULT_HOLD_SECONDS
     api_key_id: ApiKeyId | None = None
+    by_payer: Literal[True] | None = None
 
 
 class ExtendHold(Operation[models.Hold]):

@@ -5,7 +5,7 @@ subject. A request id is unique for a user. It stands for the credits, the trans
 type and the service name; description and metadata are not compared.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import ConfigDict, Field, model_validator
@@ -59,7 +59,7 @@ class Spend(Operation[models.Spending]):
 
 
 class PlaceBalanceHold(Operation[models.Hold]):
-    """Set credits of a user's balance aside before an operation."""
+    """Set credits of a user's balance aside before an operation. `by_payer` is that of `PlaceHold`."""
 
     idempotency = "request_id"
 
@@ -72,6 +72,7 @@ class PlaceBalanceHold(Operation[models.Hold]):
     service_type: ServiceType = UNNAMED_SERVICE
     service_name: ServiceName | None = None
     ttl_seconds: HoldSeconds = DEFAULT_HOLD_SECONDS
+    by_payer: Literal[True] | None = None
 
 
 class ExtendBalanceHold(Operation[models.Hold]):

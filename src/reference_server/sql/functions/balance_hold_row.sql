@@ -11,7 +11,7 @@ BEGIN
   RETURN ROW(
     hold.id, NULL, ledger.user_name(person), (hold.credits * 1000)::BIGINT,
     (hold.captured_credits * 1000)::BIGINT, hold.status, hold.service_type, hold.service_name,
-    hold.request_id, hold.expires_at, hold.created_at, replayed
+    hold.request_id, hold.expires_at, hold.created_at, replayed, hold.by_payer
   )::ledger.hold;
 END;
 $$;

@@ -8,7 +8,8 @@ AS $$
 BEGIN
   RETURN ROW(
     hold.id, hold.org_id, hold.user_id, hold.credits, hold.captured_credits, hold.status,
-    hold.service_type, hold.service_name, hold.request_id, hold.expires_at, hold.created_at, replayed
+    hold.service_type, hold.service_name, hold.request_id, hold.expires_at, hold.created_at, replayed,
+    hold.by_payer
   )::ledger.hold;
 END;
 $$;

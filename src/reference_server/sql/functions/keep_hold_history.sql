@@ -21,8 +21,8 @@ FOR EACH ROW
 WHEN (
   old.status IN ('captured', 'voided')
   OR (old.status = 'expired' AND new.status <> 'captured')
-  OR (new.id, new.org_id, new.user_id, new.request_id, new.api_key_id)
-  IS DISTINCT FROM (old.id, old.org_id, old.user_id, old.request_id, old.api_key_id)
+  OR (new.id, new.org_id, new.user_id, new.request_id, new.api_key_id, new.by_payer)
+  IS DISTINCT FROM (old.id, old.org_id, old.user_id, old.request_id, old.api_key_id, old.by_payer)
   OR (
     (new.credits, new.placed_credits, new.counted_at)
     IS DISTINCT FROM (old.credits, old.placed_credits, old.counted_at)
@@ -44,7 +44,8 @@ FOR EACH ROW
 WHEN (
   old.status IN ('captured', 'voided')
   OR (old.status = 'expired' AND new.status <> 'captured')
-  OR (new.id, new.user_id, new.request_id) IS DISTINCT FROM (old.id, old.user_id, old.request_id)
+  OR (new.id, new.user_id, new.request_id, new.by_payer)
+  IS DISTINCT FROM (old.id, old.user_id, old.request_id, old.by_payer)
   OR (
     (new.credits, new.placed_credits) IS DISTINCT FROM (old.credits, old.placed_credits)
     AND (

@@ -1,5 +1,11 @@
 -- Invariant: no hold sets aside what is not there, and a request id holds once at a time.
 -- The user's row is updated first, which locks it: what is read about the id afterwards stays true.
+
+-- As it was before it mattered who places it.
+DROP FUNCTION IF EXISTS ledger.place_balance_hold(
+  TEXT, BIGINT, TEXT, TEXT, TEXT, JSONB, TEXT, TEXT, INTEGER
+);
+
 CREATE OR REPLACE FUNCTION ledger.place_balance_hold(
   user_id TEXT,
   credits BIGINT,
@@ -9,7 +15,8 @@ CREATE OR REPLACE FUNCTION ledger.place_balance_hold(
   request_metadata JSONB DEFAULT '{}',
   service_type TEXT DEFAULT 'service',
   service_name TEXT DEFAULT NULL,
-  ttl_seconds INTEGER DEFAULT 900
+  ttl_seconds INTEGER DEFAULT 900,
+  by_payer BOOLEAN DEFAULT FALSE
 ) RETURNS ledger.hold
 LANGUAGE plpgsql
 VOLATILE
@@ -19,6 +26,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
   _request_id CONSTANT TEXT := coalesce(place_balance_hold.request_id, ledger.new_request_id());
+  _by_payer CONSTANT BOOLEAN := coalesce(place_balance_hold.by_payer, FALSE);
   _credits CONSTANT NUMERIC := place_balance_hold.credits / 1000.0;
   _person public.users;
   _now TIMESTAMPTZ;
@@ -44,13 +52,13 @@ BEGIN
       _now := ledger.now();
       INSERT INTO public.user_credit_holds AS hold (
         user_id, credits, description, transaction_type, service_type, service_name,
-        request_id, request_metadata, expires_at, created_at, updated_at
+        request_id, request_metadata, expires_at, created_at, updated_at, by_payer
       )
       SELECT
         _person.id, _credits, place_balance_hold.description, place_balance_hold.transaction_type,
         place_balance_hold.service_type, place_balance_hold.service_name,
         _request_id, coalesce(place_balance_hold.request_metadata, '{}'),
-        _now + make_interval(secs => place_balance_hold.ttl_seconds), _now, _now
+        _now + make_interval(secs => place_balance_hold.ttl_seconds), _now, _now, _by_payer
       WHERE NOT EXISTS (
         SELECT FROM public.credits_transactions AS charge
         WHERE charge.user_id = _person.id AND charge.request_id = _request_id
@@ -71,7 +79,7 @@ BEGIN
     CONTINUE WHEN ledger.expire_balance_holds_of(ARRAY[_person.id]) > 0;
     _answer := ledger.replayed_balance_hold(
       _person, place_balance_hold.credits, place_balance_hold.transaction_type,
-      place_balance_hold.service_type, place_balance_hold.service_name, _request_id
+      place_balance_hold.service_type, place_balance_hold.service_name, _request_id, _by_payer
     );
     IF _answer.hold_id IS NOT NULL THEN
       RETURN _answer;

@@ -1,9 +1,13 @@
 -- Invariant: no hold makes used + held exceed allocated (plus overage), and a request id holds once at a
 -- time. Shaped like `ledger.deduct`: one statement when nothing is unusual.
 
--- As it was before there were caps, and the public name of it, which is made anew.
+-- As it was before there were caps, and before it mattered who places it; and the public name of it, which
+-- is made anew.
 DROP FUNCTION IF EXISTS ledger.place_hold(
   TEXT, TEXT, BIGINT, TEXT, TEXT, TEXT, JSONB, INTEGER
+) CASCADE;
+DROP FUNCTION IF EXISTS ledger.place_hold(
+  TEXT, TEXT, BIGINT, TEXT, TEXT, TEXT, JSONB, INTEGER, TEXT
 ) CASCADE;
 
 CREATE OR REPLACE FUNCTION ledger.place_hold(
@@ -15,7 +19,8 @@ CREATE OR REPLACE FUNCTION ledger.place_hold(
   request_id TEXT DEFAULT NULL,
   request_metadata JSONB DEFAULT '{}',
   ttl_seconds INTEGER DEFAULT 900,
-  api_key_id TEXT DEFAULT NULL
+  api_key_id TEXT DEFAULT NULL,
+  by_payer BOOLEAN DEFAULT FALSE
 ) RETURNS ledger.hold
 LANGUAGE plpgsql
 VOLATILE
@@ -25,6 +30,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
   _request_id CONSTANT TEXT := coalesce(place_hold.request_id, ledger.new_request_id());
+  _by_payer CONSTANT BOOLEAN := coalesce(place_hold.by_payer, FALSE);
   _hold ledger.hold;
   _account_id UUID;
   _hold_id UUID;
@@ -66,14 +72,14 @@ BEGIN
     ), hold AS (
       INSERT INTO public.credit_holds (
         org_id, user_id, credits, service_type, service_name,
-        request_id, request_metadata, expires_at, created_at, updated_at, api_key_id
+        request_id, request_metadata, expires_at, created_at, updated_at, api_key_id, by_payer
       )
       SELECT
         place_hold.org_id, place_hold.user_id, place_hold.credits,
         place_hold.service_type, place_hold.service_name,
         _request_id, coalesce(place_hold.request_metadata, '{}'),
         account.updated_at + make_interval(secs => place_hold.ttl_seconds),
-        account.updated_at, account.updated_at, place_hold.api_key_id
+        account.updated_at, account.updated_at, place_hold.api_key_id, _by_payer
       FROM account
       ON CONFLICT (org_id, request_id) WHERE status IN ('held', 'captured') DO NOTHING
       RETURNING id, created_at, expires_at
@@ -91,7 +97,8 @@ BEGIN
       END IF;
       RETURN ROW(
         _hold_id, place_hold.org_id, place_hold.user_id, place_hold.credits, 0, 'held',
-        place_hold.service_type, place_hold.service_name, _request_id, _expires_at, _created_at, FALSE
+        place_hold.service_type, place_hold.service_name, _request_id, _expires_at, _created_at, FALSE,
+        _by_payer
       )::ledger.hold;
     ELSIF _account_id IS NOT NULL THEN
       -- The id holds already: what was set aside for it now is put back.
@@ -109,7 +116,7 @@ BEGIN
 
     _hold := ledger.replayed_hold(
       place_hold.org_id, place_hold.user_id, place_hold.credits,
-      place_hold.service_type, place_hold.service_name, _request_id
+      place_hold.service_type, place_hold.service_name, _request_id, _by_payer
     );
     IF _hold.hold_id IS NOT NULL THEN
       RETURN _hold;

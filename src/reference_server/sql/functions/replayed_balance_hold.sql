@@ -1,12 +1,17 @@
 -- Same request id, same content: the hold that there is, open or captured. Other content is refused, and
 -- so is an id that has charged or added. The row is empty when the id holds nothing.
+-- A program is never answered a hold that the user placed in person, and could end while it works.
+
+DROP FUNCTION IF EXISTS ledger.replayed_balance_hold(public.users, BIGINT, TEXT, TEXT, TEXT, TEXT);
+
 CREATE OR REPLACE FUNCTION ledger.replayed_balance_hold(
   person public.users,
   credits BIGINT,
   transaction_type TEXT,
   service_type TEXT,
   service_name TEXT,
-  request_id TEXT
+  request_id TEXT,
+  by_payer BOOLEAN
 ) RETURNS ledger.hold
 LANGUAGE plpgsql
 VOLATILE
@@ -27,10 +32,10 @@ BEGIN
   IF FOUND THEN
     _is_taken := (
       coalesce(_hold.placed_credits, _hold.credits) * 1000,
-      _hold.transaction_type, _hold.service_type, _hold.service_name
+      _hold.transaction_type, _hold.service_type, _hold.service_name, _hold.by_payer
     ) IS DISTINCT FROM (
       replayed_balance_hold.credits::NUMERIC, replayed_balance_hold.transaction_type,
-      replayed_balance_hold.service_type, replayed_balance_hold.service_name
+      replayed_balance_hold.service_type, replayed_balance_hold.service_name, replayed_balance_hold.by_payer
     );
   ELSE
     PERFORM FROM public.credits_transactions AS charge
