@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from credit_sdk.cli._options import Url
+from credit_sdk.cli._progress import counted, read_lines
 from credit_sdk.errors import BrokenProofError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def receipt(
 def export_chain(billing: "CreditDeductionService", org_id: str, path: Path, *, after: int) -> None:
     """Write an organisation's links behind a sequence number to a file, and check what was written."""
     with _usable(path), path.open("w", encoding="utf-8") as file:
-        for line in _exported(billing, org_id, after):
+        for line in counted(_exported(billing, org_id, after), f"Exporting the chain of {org_id}"):
             file.write(line + "\n")
     check_chain(path)
 
@@ -85,7 +86,8 @@ def check_chain(path: Path, *, head: str | None = None, as_json: bool = False) -
 
     digest = _head(head)
     with _usable(path), path.open(encoding="utf-8") as lines:
-        found = proof.check_chain(lines, head=digest)
+        size = path.stat().st_size
+        found = proof.check_chain(read_lines(lines, size, f"Checking {path.name}"), head=digest)
     if as_json:
         document = {"org_id": found.org_id, "links": found.links, "head": found.head.model_dump(mode="json")}
         print(json.dumps(document))

@@ -10,8 +10,12 @@ import typer
 from credit_sdk.amounts import MILLICREDITS_PER_CREDIT, format_credits, from_millicredits
 from credit_sdk.cli._chain import Check, Head, check_chain, export_chain, show_chain
 from credit_sdk.cli._options import AsJson, DatabaseUrl, Url
+from credit_sdk.cli._progress import busy
 from credit_sdk.cli._tables import show_table
 from credit_sdk.errors import NotAMemberError, NotFoundError
+
+_LONGEST_SECONDS = 86_400
+"""Verifying reads every row there is, and nobody waits for an answer to a customer."""
 
 
 def register(app: typer.Typer) -> None:
@@ -76,18 +80,20 @@ def verify(
     from credit_sdk.operations import VerifyChain, VerifyLedger, parse  # noqa: PLC0415
     from credit_sdk.service import CreditDeductionService  # noqa: PLC0415
 
-    with CreditDeductionService(url, outbox=False) as billing:
+    with CreditDeductionService(url, outbox=False, timeout=_LONGEST_SECONDS) as billing:
         if export is not None:
             if org_id is None:
                 raise typer.BadParameter("name the organisation whose chain to export.", param_hint="ORG_ID")
             export_chain(billing, org_id, export, after=after)
             return
         try:
-            outcome = billing.execute(parse(VerifyLedger, {"org_id": org_id}))
+            with busy("Adding the books up"):
+                outcome = billing.execute(parse(VerifyLedger, {"org_id": org_id}))
         except NotAMemberError:
             # So do operations of a member refuse an organisation that does not exist.
             raise NotFoundError(f"There is no organisation {org_id!r}.") from None
-        chain = billing.execute(parse(VerifyChain, {"org_id": org_id}))
+        with busy("Computing the chains anew"):
+            chain = billing.execute(parse(VerifyChain, {"org_id": org_id}))
     if as_json:
         print(json.dumps(outcome.model_dump(mode="json") | {"chain": chain.model_dump(mode="json")}))
     else:

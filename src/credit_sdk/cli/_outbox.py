@@ -9,6 +9,7 @@ import typer
 
 from credit_sdk.amounts import format_credits
 from credit_sdk.cli._options import AsJson, Url
+from credit_sdk.cli._progress import busy
 from credit_sdk.errors import NotFoundError, OutboxError
 from credit_sdk.outbox import VARIABLE, Outbox, default_path
 
@@ -57,7 +58,9 @@ def flush(url: Url = None, outbox: File = None, as_json: AsJson = False) -> None
     from credit_sdk.service import CreditDeductionService  # noqa: PLC0415
 
     with CreditDeductionService(url, outbox=False) as billing:
-        delivery = billing.flush_outbox(_open(outbox))
+        kept = _open(outbox)
+        with busy("Delivering"):
+            delivery = billing.flush_outbox(kept)
     if as_json:
         print(delivery.model_dump_json())
     else:

@@ -15,6 +15,7 @@ import typer
 
 from credit_sdk.amounts import format_credits
 from credit_sdk.cli._options import AsJson, Url
+from credit_sdk.cli._progress import counted
 from credit_sdk.cli._records import COLUMNS, DONE, FAILED, Malformed, RecordFile
 from credit_sdk.cli._sorting import Sorted
 from credit_sdk.errors import (
@@ -96,7 +97,8 @@ def reconcile_record(
         survey = _survey(record, records)
         period = Period(wanted.since or survey.first, wanted.until or survey.end)
         organizations = sorted({*survey.organizations, *([org] if org else [])})
-        counts = Counter(recorded=survey.rows, charged=books.fill(_charges(billing, organizations, period)))
+        charges = counted(_charges(billing, organizations, period), "Reading the charges")
+        counts = Counter(recorded=survey.rows, charged=books.fill(charges))
         findings = reconcile(
             records.read(Recorded),
             books.read(Booked),
@@ -148,7 +150,7 @@ def _survey(record: RecordFile, records: Sorted) -> _Survey:
 
     def well_formed() -> Iterator[Recorded]:
         nonlocal more
-        for row in record.rows():
+        for row in counted(record.rows(), f"Reading {record.path.name}"):
             if isinstance(row, Recorded):
                 yield survey.note(row)
             elif len(malformed) < MOST_SHOWN:
