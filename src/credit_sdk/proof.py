@@ -73,11 +73,16 @@ class _Link(ChainLink):
 
 @dataclass(frozen=True, slots=True)
 class CheckedChain:
-    """What a chain that fits says: its organisation, how many links were checked, and its last link."""
+    """What a chain that fits says: its organisation, how many links were checked, and its last link.
+
+    `vouched` is the sequence number of the head that was given: rows up to it are those of the true chain.
+    Whoever can change the database can have put later ones there since. None if none was given.
+    """
 
     org_id: str
     links: int
     head: ChainHead
+    vouched: int | None = None
 
 
 def entry_digest(kind: EntryKind, entry: Entry) -> bytes:
@@ -143,7 +148,7 @@ def segment(org_id: str, after: int, previous: str, links: Iterable[ChainLink]) 
 def check_chain(lines: Iterable[str], *, head: str | None = None) -> CheckedChain:
     """Check an exported chain line by line, and return what it says.
 
-    With `head`, the chain must have had this digest somewhere. Raises `BrokenProofError`, which names the
+    With `head`, the chain must have had this digest somewhere: it vouches for what is before it. Raises `BrokenProofError`, which names the
     first sequence number that does not fit.
     """
     reading = iter(lines)
@@ -153,7 +158,7 @@ def check_chain(lines: Iterable[str], *, head: str | None = None) -> CheckedChai
     if start.after == 0 and start.previous != FIRST_PREVIOUS:
         raise _broken(1, "there is nothing before the first link")
     sequence, digest = start.after, _from_hex(start.previous)
-    is_met = head in {None, digest.hex()}
+    vouched = sequence if digest.hex() == head else None
     for line in reading:
         sequence += 1
         link = _read(_Link, line, "the link", sequence)
@@ -162,11 +167,12 @@ def check_chain(lines: Iterable[str], *, head: str | None = None) -> CheckedChai
         digest = chain_digest(digest, sequence, _entry_digest(start.org_id, link))
         if digest.hex() != link.digest:
             raise _broken(sequence, "the row or the link was changed")
-        is_met = is_met or link.digest == head
-    if not is_met:
+        if link.digest == head:
+            vouched = sequence
+    if head is not None and vouched is None:
         raise _broken(sequence, f"the chain had not the head {head} between {start.after} and {sequence}")
     return CheckedChain(
-        start.org_id, sequence - start.after, ChainHead(sequence=sequence, digest=digest.hex())
+        start.org_id, sequence - start.after, ChainHead(sequence=sequence, digest=digest.hex()), vouched
     )
 
 

@@ -110,6 +110,20 @@ def test_a_chain_is_exported_and_checked_as_a_whole(sealed: Books, tmp_path: Pat
     assert refused.stderr.startswith("credits: Broken at sequence number 5: ")
 
 
+def test_an_earlier_head_says_how_far_it_vouches(sealed: Books, tmp_path: Path) -> None:
+    file = tmp_path / "chain.jsonl"
+    run("verify", ORG, "--export", file, url=sealed.url)
+    noted = json.loads(file.read_text().splitlines()[5])
+    checked = run("verify", "--check", file, "--head", noted["digest"])
+    assert checked.returncode == 0, checked.stderr
+    assert checked.stdout.endswith("It vouches for rows up to 5, not for those from 6 on.\n")
+    assert (
+        json.loads(run("verify", "--check", file, "--json", "--head", noted["digest"]).stdout)["vouched"] == 5
+    )
+    last = json.loads(file.read_text().splitlines()[6])["digest"]
+    assert "vouches" not in run("verify", "--check", file, "--head", last).stdout
+
+
 def test_the_export_of_a_row_that_was_changed_names_it(sealed: Books, tmp_path: Path) -> None:
     tamper(sealed)
     refused = run("verify", ORG, "--export", tmp_path / "chain.jsonl", url=sealed.url)

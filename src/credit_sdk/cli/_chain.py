@@ -89,13 +89,16 @@ def check_chain(path: Path, *, head: str | None = None, as_json: bool = False) -
         size = path.stat().st_size
         found = proof.check_chain(read_lines(lines, size, f"Checking {path.name}"), head=digest)
     if as_json:
-        document = {"org_id": found.org_id, "links": found.links, "head": found.head.model_dump(mode="json")}
+        last = found.head.model_dump(mode="json")
+        document = {"org_id": found.org_id, "links": found.links, "head": last, "vouched": found.vouched}
         print(json.dumps(document))
         return
     print(
         f"The chain fits: {found.links} links of {found.org_id}, "
         f"{_promise(head, found.head.sequence, found.head.digest)}"
     )
+    if found.vouched is not None and found.vouched < found.head.sequence:
+        print(f"It vouches for rows up to {found.vouched}, not for those from {found.vouched + 1} on.")
 
 
 def show_chain(found: "ChainVerification") -> None:
