@@ -148,8 +148,8 @@ def segment(org_id: str, after: int, previous: str, links: Iterable[ChainLink]) 
 def check_chain(lines: Iterable[str], *, head: str | None = None) -> CheckedChain:
     """Check an exported chain line by line, and return what it says.
 
-    With `head`, the chain must have had this digest somewhere: it vouches for what is before it. Raises `BrokenProofError`, which names the
-    first sequence number that does not fit.
+    With `head`, the chain must have had this digest somewhere: it vouches for what is before it. Raises
+    `BrokenProofError`, which names the first sequence number that does not fit.
     """
     reading = iter(lines)
     start = _read(_Segment, next(reading, ""), "The first line")
