@@ -274,3 +274,41 @@ def test_no_amount_is_a_missing_field_and_not_a_wrong_amount() -> None:
 
 
 HOLD = {"org_id": "acme", "user_id": "ada", "credits": 1, "service_type": "x"}
+
+
+def test_a_block_holds_more_while_it_runs(
+    billing: CreditDeductionService, ada: Account, taken: Taken
+) -> None:
+    with billing.charge(ada, estimate=50, service_type="bulk_export", ttl_seconds=60) as charge:
+        assert charge.hold is not None
+        ends = charge.hold.expires_at
+        charge.extend(25)
+        charge.extend()
+        assert charge.hold.credits == 75
+        assert charge.hold.expires_at >= ends
+        assert billing.check(ada, 1).available_credits == 925
+        with pytest.raises(InsufficientCreditsError):
+            charge.extend(926)
+        charge.credits = 70
+    assert taken() == [70]
+    assert billing.check(ada, 1).available_credits == 930
+
+
+async def test_an_async_block_holds_more_while_it_runs(
+    async_billing: AsyncCreditDeductionService, ada: Account, taken: Taken
+) -> None:
+    async with async_billing.charge(ada, estimate=50, service_type="bulk_export") as charge:
+        await charge.extend(25)
+        assert charge.hold is not None
+        assert charge.hold.credits == 75
+        charge.credits = 60
+    assert taken() == [60]
+
+
+def test_where_nothing_is_held_there_is_nothing_to_extend(
+    billing: CreditDeductionService, ada: Account, taken: Taken
+) -> None:
+    with billing.charge(ada, 5, service_type="bulk_export", reserve=False) as charge:
+        charge.extend(50)
+        assert charge.hold is None
+    assert taken() == [5]
