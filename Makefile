@@ -36,8 +36,8 @@ check: $(READY) ## lint, format, types, layers, SQL
 	@$(RUN)/lint-imports --no-logo
 	@$(RUN)/sqlfluff lint --processes 1 --quiet src/reference_server/sql
 
-bench: $(READY) ## measure
-	@$(RUN)/python -m benchmarks
+bench: $(READY) ## measure; BENCH="p5 p6 --rounds 9" measures some
+	@$(RUN)/python -m benchmarks $(BENCH)
 
 soak: $(READY) ## run the tests with many more examples and faults; takes long
 	@CREDITS_TEST_PROFILE=soak $(RUN)/pytest $(PYTEST_FLAGS)

@@ -1,77 +1,90 @@
-"""Run the benchmarks, print a table and keep the figures as JSON.
+"""Run benchmarks, print a table and keep the figures as JSON.
 
-python -m benchmarks
+python -m benchmarks                                    # all of them
+python -m benchmarks p5 p6 --rounds 7 --json out.json   # some
+python -m benchmarks --keep                             # into the file that docs/performance.md is made of
+python -m benchmarks --list
 """
 
-import json
-import platform
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+import argparse
+import sys
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import client_cost, gateway, round_trips
-from benchmarks.measuring import ROUNDS, Figure, cpu_pressure
-from benchmarks.setting import Setting, query, served
-from credit_sdk.operations import VerifyLedger
+from benchmarks.measuring import FEWEST_ROUNDS, ROUNDS, Figure
+from benchmarks.registry import chosen
+from benchmarks.running import keep, machine, measure, pressure
+from benchmarks.setting import served
 
-BENCHMARKS: tuple[Callable[[Setting], Iterator[Figure]], ...] = (
-    round_trips.run,
-    client_cost.run,
-    gateway.run,
-)
 RESULTS = Path(__file__).parent / "results"
+KEPT = RESULTS / "kept.json"
+WIDTH = 160
 
 
 def main() -> None:
-    """Measure everything, and check at the end that no figure cost a guarantee."""
-    console = Console()
+    """Measure, and check at the end that no figure cost a guarantee."""
+    arguments = _arguments()
+    benchmarks = chosen(arguments.names)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    if arguments.list:
+        for name, benchmark in benchmarks.items():
+            console.print(f"{name:10} {benchmark.compares}: {benchmark.target}", soft_wrap=True)
+        return
+    table = Table("", "figure", "median", "spread", "target", "", "")
     with served() as setting:
-        machine = _machine(setting)
-        console.print(" · ".join(f"{name} {value}" for name, value in machine.items()))
-        table = Table("figure", "median", "spread", "target", "", "at best")
-        figures = []
-        for benchmark in BENCHMARKS:
-            for figure in benchmark(setting):
-                figures.append(asdict(figure) | {"verdict": figure.verdict})
-                table.add_row(*_cells(figure))
-        console.print(table)
-        with setting.billing() as billing:
-            books = billing.execute(VerifyLedger())
-    console.print(f"{books.charges} charges; the books {'agree' if books.ok else 'DO NOT AGREE'}.")
-    _keep({"machine": machine, "figures": figures, "charges": books.charges, "verified": books.ok})
-    if not books.ok:
+        console.print(
+            " · ".join(f"{name} {value}" for name, value in machine(setting, arguments.rounds).items())
+        )
+
+        def show(name: str, figure: Figure) -> None:
+            console.print(f"{name}: {figure.name}: {_number(figure, figure.value)}", style="dim")
+            table.add_row(name, *_cells(figure))
+
+        results = measure(benchmarks, setting, arguments.rounds, show)
+    console.print(table)
+    agree = "agree" if results["verified"] else "DO NOT AGREE"
+    console.print(f"{results['charges']} charges; the books {agree}. {pressure()}.")
+    if not results["verified"]:
         raise SystemExit(1)
+    keep(
+        results,
+        KEPT if arguments.keep else arguments.json or RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json",
+    )
 
 
-def _machine(setting: Setting) -> dict[str, str]:
-    return {
-        "Python": platform.python_version(),
-        "PostgreSQL": query(setting, "SHOW server_version"),
-        "fsync": query(setting, "SHOW fsync"),
-        "synchronous_commit": query(setting, "SHOW synchronous_commit"),
-        "psycopg": version("psycopg"),
-        "httpx": version("httpx"),
-        "rounds": str(ROUNDS),
-        "CPU pressure": f"{cpu_pressure():.0f} %",
-    }
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("names", nargs="*", help="which benchmarks; all if none is named")
+    parser.add_argument("--rounds", type=_rounds, default=ROUNDS, help=f"at least {FEWEST_ROUNDS}")
+    parser.add_argument("--json", type=Path, help="the file that keeps the figures")
+    parser.add_argument("--keep", action="store_true", help=f"keep the figures in {KEPT.name}")
+    parser.add_argument("--list", action="store_true", help="say what there is, and measure nothing")
+    arguments = parser.parse_args()
+    try:
+        chosen(arguments.names)
+    except ValueError as error:
+        parser.error(str(error))
+    return arguments
+
+
+def _rounds(text: str) -> int:
+    rounds = int(text)
+    if rounds < FEWEST_ROUNDS:
+        raise argparse.ArgumentTypeError(f"at least {FEWEST_ROUNDS} rounds make a median, not {rounds}")
+    return rounds
 
 
 def _cells(figure: Figure) -> tuple[str, ...]:
-    places = 2 if figure.unit == "ratio" else 1
-    spread = "" if figure.unit != "ratio" else f"{figure.lowest:.2f} to {figure.highest:.2f}"
-    target = "" if figure.target is None else f"≤ {figure.target:g}"
-    return (figure.name, f"{figure.value:.{places}f}", spread, target, figure.verdict, figure.note)
+    lowest, highest = _number(figure, figure.lowest), _number(figure, figure.highest)
+    spread = "" if lowest == highest else f"{lowest} to {highest}"
+    return (figure.name, _number(figure, figure.value), spread, figure.aim, figure.verdict, figure.note)
 
 
-def _keep(results: dict[str, object]) -> None:
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    path.write_text(json.dumps(results, indent=2))
+def _number(figure: Figure, value: float) -> str:
+    return f"{value:.2f}" if figure.unit == "ratio" else f"{value:,.1f}"
 
 
 if __name__ == "__main__":

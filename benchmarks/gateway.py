@@ -19,6 +19,7 @@ import httpx
 import uvicorn
 
 from benchmarks.measuring import Figure, counter
+from benchmarks.registry import Benchmark
 from benchmarks.setting import OWNER, Setting, served
 
 CALLS = 400
@@ -39,7 +40,7 @@ _ENVELOPE = {"id": "c-1", "created": 1, "model": "gpt-4o"}
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-def run(_: Setting) -> Iterator[Figure]:
+def run(_: Setting, _rounds: int) -> Iterator[Figure]:
     """Yield the figures, on a server of its own that knows the upstream."""
     with _upstream() as upstream, served(CREDITS_LLM_UPSTREAMS=f"openai={upstream}") as setting:
         addresses = {"gateway": f"{setting.base_url}/api/v1/llm"}
@@ -64,7 +65,7 @@ def _latency(client: httpx.Client, upstream: str, addresses: dict[str, str]) -> 
         for percent, published in PUBLISHED.items():
             added = at[name][percent - 1] - at["direct"][percent - 1]
             note = f"{at['direct'][percent - 1]:.1f} ms directly"
-            yield counter(f"{name}: added latency, {percent}th percentile, ms", added, published, note)
+            yield counter(f"{name}: added latency, {percent}th percentile", added, published, note, "ms")
 
 
 def _cpu(client: httpx.Client, address: str, pid: int) -> Iterator[Figure]:
@@ -82,10 +83,10 @@ def _cpu(client: httpx.Client, address: str, pid: int) -> Iterator[Figure]:
         return call
 
     each = _cpu_milliseconds(pid, plain, CALLS)
-    yield Figure("gateway: server's CPU for a plain call, ms", each, each, each, "ms")
+    yield counter("gateway: server's CPU for a plain call", each, unit="ms")
     short, long = (_cpu_milliseconds(pid, stream(chunks), STREAMS) for chunks in (1, CHUNKS + 1))
     chunk = (long - short) / CHUNKS * 1_000
-    yield Figure("gateway: server's CPU for a chunk, us", chunk, chunk, chunk, "us")
+    yield counter("gateway: server's CPU for a chunk", chunk, unit="us")
 
 
 def _cpu_milliseconds(pid: int, call: Callable[[], None], calls: int) -> float:
@@ -142,3 +143,10 @@ def _chunks(count: int) -> Iterator[bytes]:
         yield b"data: %b\n\n" % json.dumps(_ENVELOPE | delta).encode()
     yield b"data: %b\n\n" % json.dumps(_ENVELOPE | {"choices": [], "usage": _USAGE}).encode()
     yield b"data: [DONE]\n\n"
+
+
+BENCHMARK = Benchmark(
+    compares="a call of a model through the gateway, beside the same call directly",
+    target="added latency at most what LiteLLM publishes of its own proxy",
+    run=run,
+)

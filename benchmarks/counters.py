@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from benchmarks.counting_proxy import CountingProxy, through
 from benchmarks.measuring import Figure, counter
+from benchmarks.registry import Benchmark
 from benchmarks.setting import Setting, query
 from credit_sdk import CreditDeductionService
 
@@ -17,7 +18,7 @@ SHARED_ROWS = """SELECT (n_tup_ins + n_tup_upd + n_tup_del)::float8 FROM pg_stat
 WHERE relname = 'credit_pools'"""
 
 
-def run(setting: Setting) -> Iterator[Figure]:
+def run(setting: Setting, _rounds: int) -> Iterator[Figure]:
     """Yield the counters for each way of charging."""
     for way, address in (("SQL", setting.database_url), ("HTTP", setting.base_url)):
         yield from _round_trips(setting, way, address)
@@ -59,7 +60,7 @@ def _server_side(
     fsyncs, wal, shared = (after - start for after, start in zip(_look(setting), before, strict=True))
     yield counter(f"{shape}: fsyncs", fsyncs / CHARGES, most_fsyncs + 0.2, "other processes flush as well")
     yield counter(f"{shape}: rows written that members share", shared, 0)
-    yield Figure(f"{shape}: log", wal / CHARGES, wal / CHARGES, wal / CHARGES, "bytes")
+    yield counter(f"{shape}: log", wal / CHARGES, unit="bytes")
 
 
 def _look(setting: Setting) -> tuple[float, float, float]:
@@ -76,3 +77,10 @@ def _hold_and_capture(setting: Setting, billing: CreditDeductionService) -> Call
             """Do the work."""
 
     return charge
+
+
+BENCHMARK = Benchmark(
+    compares="one charge, by SQL and over HTTP: round trips, flushes, log, rows that members share",
+    target="one round trip, one flush, no shared row",
+    run=run,
+)
