@@ -12,6 +12,8 @@ from benchmarks.setting import Setting
 
 BENCHMARKS = {
     "counters": "benchmarks.counters",
+    "p4": "benchmarks.one_organization",
+    "p5": "benchmarks.one_charge",
     "p6": "benchmarks.direct_sql",
     "p8": "benchmarks.over_http",
     "p10": "benchmarks.imports",

@@ -17,14 +17,19 @@ from credit_sdk import (
 
 pytestmark = pytest.mark.anyio
 ADA = Account(org_id="acme", user_id="ada")
-SCHEMA = Path(__file__).with_name("first_system.sql").read_text()
+SCHEMA = Path(__file__).parents[2].joinpath("benchmarks", "sql", "naive.sql").read_text()
+ADA_HAS_100_CREDITS = """
+INSERT INTO organization_credit_pools (org_id, total_credits, allocated_credits)
+VALUES ('acme', 1000000, 100000);
+INSERT INTO user_credit_allocations (org_id, user_id, allocated_credits) VALUES ('acme', 'ada', 100000);
+"""
 
 
 @pytest.fixture
 def first_system(make_database: Callable[[], str]) -> str:
     url = make_database()
     with psycopg.connect(url) as owner:
-        owner.execute(SCHEMA.encode())
+        owner.execute((SCHEMA + ADA_HAS_100_CREDITS).encode())
     return url
 
 

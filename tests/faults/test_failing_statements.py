@@ -121,11 +121,12 @@ def test_a_pool_that_is_used_up_takes_nothing(
     backend = sql_backend.SqlBackend(database_url, pool_size=1)
     with CreditDeductionService(database_url, **QUICK) as billing:
         billing._till.connections.backend = backend
-        lent = backend.engine.raw_connection()
+        lender = backend._lenders.get()
+        lent = lender.lend()
         with pytest.raises(UnavailableError, match="All connections"):
             billing.deduct(ADA, 5, service_type="export", request_id="job-7")
         assert charged(owner) == []
-        lent.close()
+        lender.take_back(lent)
         assert billing.deduct(ADA, 5, service_type="export", request_id="job-7").credits_used == 5
     assert charged(owner) == [5_000]
 

@@ -1,5 +1,6 @@
 """Hold a dialogue with a database on a psycopg connection: one driver blocks, one awaits."""
 
+from functools import cache
 from typing import Any, cast
 
 import psycopg
@@ -9,13 +10,12 @@ from credit_sdk.backends._statements import Row
 from credit_sdk.operations import ResultT_co
 
 
-def hold_dialogue(connection: psycopg.Connection[Any], dialogue: Dialogue[ResultT_co]) -> ResultT_co:
+def hold_dialogue(cursor: "psycopg.RawCursor[Any]", dialogue: Dialogue[ResultT_co]) -> ResultT_co:
     """Carry the calls of a dialogue out; return what it comes to."""
     try:
         call = next(dialogue)
         while True:
             try:
-                cursor = psycopg.RawCursor(connection)
                 cursor.execute(call.statement, call.parameters)
                 reply = Reply(_columns(cursor), cast("Row | None", cursor.fetchone()))
             except psycopg.Error as error:
@@ -50,4 +50,9 @@ def _columns(cursor: "psycopg.RawCursor[Any] | psycopg.AsyncRawCursor[Any]") -> 
     result = cursor.pgresult
     if result is None:
         return ()
-    return tuple((result.fname(index) or b"").decode() for index in range(result.nfields))
+    return _decoded(tuple([result.fname(index) for index in range(result.nfields)]))
+
+
+@cache
+def _decoded(names: tuple[bytes | None, ...]) -> tuple[str, ...]:
+    return tuple((name or b"").decode() for name in names)

@@ -37,7 +37,7 @@ class JoinedBackend:
         """Return the operation's result, or raise a `CreditError`."""
         try:
             with _savepoint(self._connection) as connection:
-                return hold_dialogue(connection, self._books.carrying_out(operation))
+                return hold_dialogue(psycopg.RawCursor(connection), self._books.carrying_out(operation))
         except (psycopg.Error, sqlalchemy.exc.SQLAlchemyError) as error:
             raise _unusable(error) from error
 

@@ -4,6 +4,7 @@ The only file that imports httpx.
 """
 
 import asyncio
+from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
@@ -33,6 +34,12 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 LARGEST_POOL = 100
 # uvicorn drops an idle connection after five seconds; a pool that keeps it longer meets a reset.
 KEEPALIVE_SECONDS = 4.0
+OWN_CLIENT_HEADERS = {"User-Agent": "credit-sdk"}
+HEADERS = {
+    "Accept": "application/json, application/problem+json",
+    "Accept-Encoding": "identity",
+    "Content-Type": "application/json",
+}
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
@@ -56,6 +63,7 @@ class HttpBackend:
         self._timeout = timeout
         self._host = httpx.URL(self._url).netloc.decode()
         self._credential = credential
+        self._outgoing = Outgoing(credential, None if client is not None else timeout)
         self._clients = (
             PerProcess(lambda: client, lambda _: None)
             if client is not None
@@ -69,8 +77,10 @@ class HttpBackend:
 
     def as_caller(self, session_token: str) -> "HttpBackend":
         """Return the same connections with a user's session."""
+        credential = self._credential.of_session(session_token)
         view = object.__new__(HttpBackend)
-        view.__dict__.update(self.__dict__, _credential=self._credential.of_session(session_token))
+        outgoing = self._outgoing.on_behalf_of(credential)
+        view.__dict__.update(self.__dict__, _credential=credential, _outgoing=outgoing)
         return view
 
     def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
@@ -96,18 +106,16 @@ class HttpBackend:
 
     def _send(self, request: Request) -> tuple[httpx.Response, bytes]:
         client = self._clients.get()
-        with client.stream(
-            request.method,
-            request.url,
-            content=request.content,
-            headers=_headers(self._credential),
-            follow_redirects=False,
-        ) as response:
+        ready = self._outgoing.request(client, request)
+        response = client.send(ready, stream=True, follow_redirects=False)
+        try:
             body = Body(self._host)
             if is_plain(response):
                 for piece in response.iter_bytes():
                     body.add(piece)
             return response, bytes(body.content)
+        finally:
+            response.close()
 
 
 class AsyncHttpBackend:
@@ -125,6 +133,7 @@ class AsyncHttpBackend:
         self._timeout = timeout
         self._host = httpx.URL(self._url).netloc.decode()
         self._credential = credential
+        self._outgoing = Outgoing(credential, None if client is not None else timeout)
         self._clients = (
             PerLoop(lambda: client, _leave_open)
             if client is not None
@@ -138,8 +147,10 @@ class AsyncHttpBackend:
 
     def as_caller(self, session_token: str) -> "AsyncHttpBackend":
         """Return the same connections with a user's session."""
+        credential = self._credential.of_session(session_token)
         view = object.__new__(AsyncHttpBackend)
-        view.__dict__.update(self.__dict__, _credential=self._credential.of_session(session_token))
+        outgoing = self._outgoing.on_behalf_of(credential)
+        view.__dict__.update(self.__dict__, _credential=credential, _outgoing=outgoing)
         return view
 
     async def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
@@ -165,18 +176,16 @@ class AsyncHttpBackend:
 
     async def _send(self, request: Request) -> tuple[httpx.Response, bytes]:
         client = self._clients.get()
-        async with client.stream(
-            request.method,
-            request.url,
-            content=request.content,
-            headers=_headers(self._credential),
-            follow_redirects=False,
-        ) as response:
+        ready = self._outgoing.request(client, request)
+        response = await client.send(ready, stream=True, follow_redirects=False)
+        try:
             body = Body(self._host)
             if is_plain(response):
                 async for piece in response.aiter_bytes():
                     body.add(piece)
             return response, bytes(body.content)
+        finally:
+            await response.aclose()
 
 
 class Body:
@@ -201,26 +210,58 @@ def is_plain(response: httpx.Response) -> bool:
     return encoding.lower() == "identity"
 
 
-def _headers(credential: Credential) -> dict[str, str]:
-    headers = {
-        "Accept": "application/json, application/problem+json",
-        "Accept-Encoding": "identity",
-        "Content-Type": "application/json",
-        **credential.headers(),
-    }
-    _telemetry.inject(headers)
-    return headers
+class Outgoing:
+    """Makes requests with the headers of a credential.
+
+    On a client of our own, which adds nothing to them, they are made ready without asking it: that takes
+    httpx as long as all the rest of a request. A client of the application's own adds what it likes.
+    `timeout` is our own client's, in seconds; None is for the application's.
+    """
+
+    def __init__(self, credential: Credential, timeout: float | None) -> None:
+        self._timeout = timeout
+        of_client = {} if timeout is None else OWN_CLIENT_HEADERS
+        self._headers = httpx.Headers(of_client | HEADERS | credential.headers())
+        self._extensions = None if timeout is None else {"timeout": _timeout(timeout).as_dict()}
+
+    def on_behalf_of(self, credential: Credential) -> "Outgoing":
+        """Return the same for another credential."""
+        return Outgoing(credential, self._timeout)
+
+    def request(self, client: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Request:
+        """Return a request as httpx sends it."""
+        headers = self._headers
+        if _telemetry.is_on():
+            headers = headers.copy()
+            _telemetry.inject(headers)
+        if self._extensions is None:
+            return client.build_request(request.method, request.url, content=request.content, headers=headers)
+        return httpx.Request(
+            request.method,
+            _url(request.url),
+            content=request.content,
+            headers=headers,
+            extensions=dict(self._extensions),
+        )
+
+
+@lru_cache(maxsize=64)
+def _url(url: str) -> httpx.URL:
+    return httpx.URL(url)
 
 
 def _options(timeout: float) -> dict[str, Any]:
-    connecting = min(timeout, CONNECT_TIMEOUT_SECONDS)
     return {
-        "timeout": httpx.Timeout(timeout, connect=connecting, pool=connecting),
+        "timeout": _timeout(timeout),
         "limits": httpx.Limits(max_connections=LARGEST_POOL, keepalive_expiry=KEEPALIVE_SECONDS),
-        "headers": {"User-Agent": "credit-sdk"},
         # Connections are shared by callers with sessions of their own; cookies would travel between them.
         "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=())),
     }
+
+
+def _timeout(timeout: float) -> httpx.Timeout:
+    connecting = min(timeout, CONNECT_TIMEOUT_SECONDS)
+    return httpx.Timeout(timeout, connect=connecting, pool=connecting)
 
 
 def _client(timeout: float) -> httpx.Client:

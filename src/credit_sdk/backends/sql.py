@@ -7,14 +7,14 @@ connection, in one autocommitted statement: one round trip.
 import asyncio
 import math
 import weakref
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from copy import copy
 from typing import Any, cast
 
 import psycopg
 import sqlalchemy.exc
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, NullPool, create_engine, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
@@ -24,6 +24,7 @@ from credit_sdk.backends._books import Books
 from credit_sdk.backends._bounded import bounded, connecting_bounded
 from credit_sdk.backends._dialogues import hold_dialogue, hold_dialogue_async
 from credit_sdk.backends._joined import AsyncConnection, AsyncJoinedBackend, Connection, JoinedBackend
+from credit_sdk.backends._lending import GuestLender, Lender, OwnLender
 from credit_sdk.backends._outcomes import outcome_error
 from credit_sdk.backends._postgres_errors import connection_error
 from credit_sdk.backends._statements import Actor
@@ -58,16 +59,22 @@ class SqlBackend:
         pool_size: int = DEFAULT_POOL_SIZE,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
+        self._lenders: PerProcess[Lender]
         if isinstance(source, Engine):
             self._books = Books(host_of(source.url), scale)
-            self._engines = PerProcess(lambda: source, lambda _: None)
+            self._lenders = PerProcess(lambda: GuestLender(source), lambda lender: lender.close())
         else:
             url = database_url(source)
             self._books = Books(host_of(url), scale)
-            options = engine_options(url, pool_size, timeout)
-            self._engines = PerProcess(
-                lambda: bounded(create_engine(url, **options), timeout + GRACE_SECONDS),
-                lambda engine: engine.dispose(),
+            options = connecting_options(url, timeout) | {"poolclass": NullPool}
+            self._lenders = PerProcess(
+                lambda: OwnLender(
+                    bounded(create_engine(url, **options), timeout + GRACE_SECONDS),
+                    pool_size,
+                    patience=POOL_TIMEOUT_SECONDS,
+                    longest_life=RECYCLE_SECONDS,
+                ),
+                lambda lender: lender.close(),
             )
 
     @property
@@ -77,13 +84,20 @@ class SqlBackend:
 
     @property
     def engine(self) -> Engine:
-        """This process's engine."""
-        return self._engines.get()
+        """This process's engine, which opens the connections."""
+        return self._lenders.get().engine
 
     def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
         """Return the operation's result, or raise a `CreditError`."""
-        with self._connection() as connection:
-            return hold_dialogue(connection, self._books.carrying_out(operation))
+        lender = self._lenders.get()
+        try:
+            line = lender.lend()
+        except (psycopg.Error, sqlalchemy.exc.SQLAlchemyError) as error:
+            raise connection_error(error, self._books.host) from None
+        try:
+            return hold_dialogue(line.cursor, self._books.carrying_out(operation))
+        finally:
+            lender.take_back(line)
 
     def within(self, connection: Connection) -> JoinedBackend:
         """Return a backend whose operations are part of the caller's own transaction."""
@@ -100,28 +114,8 @@ class SqlBackend:
         return self
 
     def close(self) -> None:
-        """Close the pool, unless the engine is the application's own."""
-        self._engines.close()
-
-    @contextmanager
-    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
-        """Lend a pooled connection whose statements commit by themselves."""
-        try:
-            pooled = self.engine.raw_connection()
-        except (psycopg.Error, sqlalchemy.exc.SQLAlchemyError) as error:
-            raise connection_error(error, self._books.host) from None
-        connection = cast("psycopg.Connection[Any]", pooled.driver_connection)
-        autocommit = connection.autocommit
-        try:
-            if not autocommit:
-                connection.autocommit = True
-            yield connection
-        finally:
-            if not is_reusable(connection):
-                pooled.invalidate()
-            elif not autocommit:
-                connection.autocommit = False
-            pooled.close()
+        """Close the connections, unless the engine is the application's own."""
+        self._lenders.close()
 
 
 class AsyncSqlBackend:
@@ -164,7 +158,8 @@ class AsyncSqlBackend:
     async def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
         """Return the operation's result, or raise a `CreditError`."""
         try:
-            async with asyncio.timeout(self._longest), self._connection() as connection:
+            lending = _lent(self.engine, self._books.host)
+            async with asyncio.timeout(self._longest), lending as connection:
                 return await hold_dialogue_async(connection, self._books.carrying_out(operation))
         except TimeoutError:
             late = OutcomeUnknownError(f"PostgreSQL at {self._books.host} did not answer in time.")
@@ -188,26 +183,27 @@ class AsyncSqlBackend:
         """Close the running loop's pool, unless the engine is the application's own."""
         await self._engines.close()
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        """Lend a pooled connection whose statements commit by themselves."""
-        try:
-            pooled = await self.engine.raw_connection()
-        except (psycopg.Error, sqlalchemy.exc.SQLAlchemyError) as error:
-            raise connection_error(error, self._books.host) from None
-        connection = cast("psycopg.AsyncConnection[Any]", pooled.driver_connection)
-        autocommit = connection.autocommit
-        try:
-            if not autocommit:
-                await connection.set_autocommit(True)
-            yield connection
-        finally:
-            # The pool speaks SQLAlchemy's blocking protocol, which awaits through greenlets.
-            if not is_reusable(connection):
-                await greenlet_spawn(pooled.invalidate)
-            elif not autocommit:
-                await connection.set_autocommit(False)
-            await greenlet_spawn(pooled.close)
+
+@asynccontextmanager
+async def _lent(engine: AsyncEngine, host: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    """Lend a pooled connection whose statements commit by themselves."""
+    try:
+        pooled = await engine.raw_connection()
+    except (psycopg.Error, sqlalchemy.exc.SQLAlchemyError) as error:
+        raise connection_error(error, host) from None
+    connection = cast("psycopg.AsyncConnection[Any]", pooled.driver_connection)
+    autocommit = connection.autocommit
+    try:
+        if not autocommit:
+            await connection.set_autocommit(True)
+        yield connection
+    finally:
+        # The pool speaks SQLAlchemy's blocking protocol, which awaits through greenlets.
+        if not is_reusable(connection):
+            await greenlet_spawn(pooled.invalidate)
+        elif not autocommit:
+            await connection.set_autocommit(False)
+        await greenlet_spawn(pooled.close)
 
 
 def database_url(source: str | URL) -> URL:
@@ -256,15 +252,12 @@ def require_psycopg(driver: str) -> None:
 
 
 def engine_options(url: URL, pool_size: int, timeout: float) -> dict[str, Any]:
-    """Return how our own pools are made; `timeout` is in seconds.
+    """Return how our own awaiting pools are made; `timeout` is in seconds.
 
     A connection is not tested before use, which would cost a third of the rate: every operation is
     safe to repeat, so a stale one costs a retry.
     """
-    milliseconds = max(1, round(timeout * 1_000))
-    given = str(url.query.get("options", ""))
-    return {
-        "isolation_level": "AUTOCOMMIT",
+    return connecting_options(url, timeout) | {
         "pool_size": pool_size,
         "max_overflow": 0,
         "pool_timeout": POOL_TIMEOUT_SECONDS,
@@ -272,6 +265,15 @@ def engine_options(url: URL, pool_size: int, timeout: float) -> dict[str, Any]:
         "pool_use_lifo": True,
         # Every statement commits by itself, so there is nothing to roll back on return.
         "pool_reset_on_return": None,
+    }
+
+
+def connecting_options(url: URL, timeout: float) -> dict[str, Any]:
+    """Return how our own engines connect; `timeout` is in seconds."""
+    milliseconds = max(1, round(timeout * 1_000))
+    given = str(url.query.get("options", ""))
+    return {
+        "isolation_level": "AUTOCOMMIT",
         "connect_args": {
             # In whole seconds, and libpq takes one for two.
             "connect_timeout": min(math.ceil(timeout), CONNECT_TIMEOUT_SECONDS),
@@ -283,9 +285,9 @@ def engine_options(url: URL, pool_size: int, timeout: float) -> dict[str, Any]:
     }
 
 
-def is_reusable(connection: "psycopg.Connection[Any] | psycopg.AsyncConnection[Any]") -> bool:
+def is_reusable(connection: "psycopg.AsyncConnection[Any]") -> bool:
     """Whether a connection may go back to the pool: not one that an interrupted call left waiting."""
-    return connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    return connection.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 
 _driver_connections: weakref.WeakKeyDictionary[AsyncEngine, weakref.WeakSet[Any]] = (

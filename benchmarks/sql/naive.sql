@@ -19,7 +19,7 @@ CREATE TABLE user_credit_allocations (
 
 CREATE TABLE credit_usage_attribution (
   id UUID PRIMARY KEY DEFAULT gen_random_uuid(),
-  org_id VARCHAR(36) NOT NULL,
+  org_id VARCHAR(36) NOT NULL REFERENCES organization_credit_pools,
   user_id VARCHAR(255) NOT NULL,
   allocation_id UUID REFERENCES user_credit_allocations,
   credits_used BIGINT NOT NULL,
@@ -75,6 +75,3 @@ BEGIN
   RETURN TRUE;
 END;
 $$;
-
-INSERT INTO organization_credit_pools (org_id, total_credits, allocated_credits) VALUES ('acme', 1000000, 100000);
-INSERT INTO user_credit_allocations (org_id, user_id, allocated_credits) VALUES ('acme', 'ada', 100000);
