@@ -65,6 +65,14 @@ class Figure:
         return asdict(self) | {"verdict": self.verdict, "aim": self.aim}
 
 
+@dataclass(frozen=True)
+class Exhibit:
+    """A plan or another text that explains the figures of a benchmark."""
+
+    name: str
+    text: str
+
+
 def counter(
     name: str, value: float, target: float | None = None, note: str = "", unit: Unit = "count"
 ) -> Figure:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
-from benchmarks.measuring import Figure
+from benchmarks.measuring import Exhibit, Figure
 from benchmarks.setting import Setting
 
 BENCHMARKS = {
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "p5": "benchmarks.one_charge",
     "p6": "benchmarks.direct_sql",
     "p8": "benchmarks.over_http",
+    "p9": "benchmarks.growth",
     "p10": "benchmarks.imports",
     "gateway": "benchmarks.gateway",
 }
@@ -30,7 +31,7 @@ class Benchmark:
     """Our side and the other, in words."""
     target: str
     """What it should reach, in words; each figure carries its number."""
-    run: Callable[[Setting, int], Iterator[Figure]]
+    run: Callable[[Setting, int], Iterator[Figure | Exhibit]]
 
 
 def named(name: str) -> Benchmark:

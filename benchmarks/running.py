@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import BUSY_PERCENT, Figure, cpu_pressure
+from benchmarks.measuring import BUSY_PERCENT, Exhibit, Figure, cpu_pressure
 from benchmarks.registry import Benchmark
 from benchmarks.setting import Setting, query
 from credit_sdk.operations import VerifyLedger
@@ -54,10 +54,13 @@ def measure(
     conditions = machine(setting, rounds)
     for name, benchmark in benchmarks.items():
         before = charges(setting)
-        figures = []
-        for figure in benchmark.run(setting, rounds):
-            show(name, figure)
-            figures.append(figure.document())
+        figures, exhibits = [], {}
+        for found in benchmark.run(setting, rounds):
+            if isinstance(found, Exhibit):
+                exhibits[found.name] = found.text
+            else:
+                show(name, found)
+                figures.append(found.document())
         results[name] = {
             "compares": benchmark.compares,
             "target": benchmark.target,
@@ -65,6 +68,7 @@ def measure(
             "machine": conditions,
             "charges": charges(setting) - before,
             "figures": figures,
+            "exhibits": exhibits,
         }
     return {"benchmarks": results} | verified(setting)
 
