@@ -1,13 +1,10 @@
 """An OpenAI-shaped client whose calls are charged by the usage that they report.
 
 Credits are held before a call and captured after it. A call that fails costs nothing, nor does a stream that
-the provider breaks off; a stream that its reader leaves costs what was delivered. While it streams the hold
-grows: a chunk is handed out only when the hold covers it.
+the provider breaks off; a stream that its reader leaves costs what was delivered.
 """
 
 import inspect
-import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -19,16 +16,10 @@ from credit_sdk._till import ChargeRequest, Till
 from credit_sdk.account import Account
 from credit_sdk.amounts import Amount, to_number
 from credit_sdk.charge import AsyncOpenCharge, OpenCharge, Terms
-from credit_sdk.errors import ConfigurationError, InsufficientCreditsError
+from credit_sdk.errors import ConfigurationError
 from credit_sdk.model_prices import ModelPrice, TokenUsage, reported_usage
 from credit_sdk.policy import ChargePolicy
-from credit_sdk.token_counting import (
-    BYTES_PER_TOKEN,
-    size_of_text,
-    tokens_of,
-    tokens_of_chat,
-    tokens_of_input,
-)
+from credit_sdk.token_counting import size_of_text, tokens_of, tokens_of_chat, tokens_of_input
 
 USUAL_OUTPUT = 1_000
 """How many tokens of completion are held for a call that sets no bound."""
@@ -39,8 +30,6 @@ _EMBEDDINGS: Path = ("embeddings", "create")
 _IMAGES: Path = ("images", "generate")
 _METERED = {_CHAT: "llm_inference", _EMBEDDINGS: "llm_inference", _IMAGES: "image_generation"}
 _TASKS = {_CHAT: "chat", _EMBEDDINGS: "embedding", _IMAGES: "image"}
-_REFRESHED_AFTER = 1 / 3
-"""The part of a hold's time after which a stream that still runs gives it its whole time again."""
 _FREE = frozenset({"api_key", "base_url", "close", "is_closed", "max_retries", "models", "timeout"})
 _COPIES = frozenset({"copy", "with_options"})
 
@@ -87,73 +76,40 @@ class Call:
     wants_usage: bool = True
     usage: TokenUsage | None = None
     size: int = 0
-    """How many bytes of completion were delivered."""
     delivered: bool = False
-    prompt: int = 0
-    """How many tokens the request has."""
-    covered: float = math.inf
-    """How many bytes the hold pays for."""
-    fresh_until: float = math.inf
-    """When the hold wants its time again, on the monotonic clock."""
 
     @classmethod
     def of(cls, meter: Meter, path: Path, arguments: dict[str, Any]) -> "Call":
         """Return a call whose stream, if it is one, ends with its usage."""
         if not arguments.get("stream"):
-            return cls(meter, path, arguments, prompt=_prompt(path, arguments))
+            return cls(meter, path, arguments)
         if path != _CHAT:
             raise ConfigurationError("Only chats can be streamed through a metered client.")
         options = arguments.get("stream_options") or {}
         asked = arguments | {"stream_options": {**options, "include_usage": True}}
-        wanted = bool(options.get("include_usage"))
-        return cls(meter, path, asked, wants_usage=wanted, prompt=_prompt(path, asked))
+        return cls(meter, path, asked, wants_usage=bool(options.get("include_usage")))
 
     @property
     def request(self) -> ChargeRequest:
         """The charge, before the call is made."""
         return self.meter.request(self.path, self.arguments)
 
-    def cover(self, charge: Terms) -> None:
-        """Note how much of a stream the hold pays for, and that it has its whole time."""
-        self.fresh_until = time.monotonic() + charge.ttl_seconds * _REFRESHED_AFTER
-        if charge.hold is not None:
-            price, markup = self.meter.price(self.arguments["model"]), self.meter.markup
-            tokens = price.completion_within(charge.hold.credits, self.prompt, markup)
-            self.covered = BYTES_PER_TOKEN * tokens
-
     def settle(self, charge: Terms, answer: Any) -> Any:
         """Set the cost of a whole answer, and return the answer."""
         document = _document(answer)
-        self.usage = reported_usage(document.get("usage")) or self.usage
-        self.size += _size(document)
+        self._see(document)
         if self.path == _IMAGES:
             self.usage = TokenUsage(images=len(document.get("data") or ()))
         self.end(charge)
         return answer
 
-    def weigh(self, chunk: Any) -> int | None:
-        """Return the bytes of completion up to a chunk's end; None for one that the reader does not get."""
+    def shows(self, chunk: Any) -> bool:
+        """Count a chunk of a stream; return whether the reader gets it."""
         document = _document(chunk)
-        self.usage = reported_usage(document.get("usage")) or self.usage
-        if not self.wants_usage and not document.get("choices") and document.get("usage") is not None:
-            return None
-        return self.size + _size(document)
-
-    def is_covered(self, size: int) -> bool:
-        """Whether the hold pays for so many bytes, and has time."""
-        return size <= self.covered and time.monotonic() <= self.fresh_until
-
-    def missing(self, charge: Terms, size: int, *, ahead: int = 0) -> Decimal | None:
-        """Return how many more credits have to be held for so many bytes and some tokens more, if any."""
-        if size <= self.covered or charge.hold is None:
-            return None
-        used = TokenUsage(self.prompt, tokens_of(size) + ahead)
-        price = self.meter.price(self.arguments["model"])
-        return price.credits(used, self.meter.markup) - charge.hold.credits
-
-    def deliver(self, size: int) -> None:
-        """Count what the reader gets."""
-        self.size, self.delivered = size, True
+        self._see(document)
+        hidden = not self.wants_usage and not document.get("choices") and document.get("usage") is not None
+        self.delivered = self.delivered or not hidden
+        return not hidden
 
     def end(self, charge: Terms) -> None:
         """Set the cost of what was used."""
@@ -170,9 +126,14 @@ class Call:
         charge.settle_early(cost)
 
     def _cost(self) -> tuple[TokenUsage, Decimal]:
-        counted = TokenUsage(self.prompt, tokens_of(self.size))
+        counted = TokenUsage(_prompt(self.path, self.arguments), tokens_of(self.size))
         usage = counted if self.usage is None else self.usage
         return usage, self.meter.price(self.arguments["model"]).credits(usage, self.meter.markup)
+
+    def _see(self, document: dict[str, Any]) -> None:
+        self.usage = reported_usage(document.get("usage")) or self.usage
+        for choice in document.get("choices") or ():
+            self.size += size_of_text(choice.get("delta") or choice.get("message"))
 
 
 class MeteredClient:
@@ -259,11 +220,8 @@ class MeteredStream:
         self._chunks = iter(stream)
         self._call = call
         self._ended = False
-        self._short = False
-        """Whether the books would not cover the next chunk."""
         self.charge = charge
         """What is charged; its receipt is there when the stream has ended."""
-        call.cover(charge)
 
     def __iter__(self) -> Self:
         """Return the stream itself."""
@@ -272,11 +230,8 @@ class MeteredStream:
     def __next__(self) -> Any:
         """Return the next chunk; raises what the charge raises after the last one."""
         try:
-            while (size := self._call.weigh(chunk := next(self._chunks))) is None:
+            while not self._call.shows(chunk := next(self._chunks)):
                 pass
-            if not self._call.is_covered(size):
-                self._extend(size)
-            self._call.deliver(size)
         except StopIteration:
             self._end(None)
             raise
@@ -299,19 +254,6 @@ class MeteredStream:
         """Stop reading; charge what was delivered."""
         self.close()
 
-    def _extend(self, size: int) -> None:
-        """Have so many bytes covered, and as many more as usual; where there is less than that, all of it."""
-        self._short = True
-        try:
-            self.charge.extend(self._call.missing(self.charge, size, ahead=USUAL_OUTPUT))
-        except InsufficientCreditsError as refusal:
-            needed = self._call.missing(self.charge, size)
-            if needed is None or refusal.available is None or refusal.available < needed:
-                raise
-            self.charge.extend(refusal.available)
-        self._call.cover(self.charge)
-        self._short = False
-
     def _end(self, error: BaseException | None) -> None:
         if self._ended:
             return
@@ -319,7 +261,7 @@ class MeteredStream:
         try:
             if error is None:
                 self._call.end(self.charge)
-            elif self._short or not isinstance(error, Exception):
+            elif not isinstance(error, Exception):
                 self._call.leave(self.charge)
         finally:
             try:
@@ -336,11 +278,8 @@ class AsyncMeteredStream:
         self._chunks = aiter(stream)
         self._call = call
         self._ended = False
-        self._short = False
-        """Whether the books would not cover the next chunk."""
         self.charge = charge
         """What is charged; its receipt is there when the stream has ended."""
-        call.cover(charge)
 
     def __aiter__(self) -> Self:
         """Return the stream itself."""
@@ -349,11 +288,8 @@ class AsyncMeteredStream:
     async def __anext__(self) -> Any:
         """Return the next chunk; raises what the charge raises after the last one."""
         try:
-            while (size := self._call.weigh(chunk := await anext(self._chunks))) is None:
+            while not self._call.shows(chunk := await anext(self._chunks)):
                 pass
-            if not self._call.is_covered(size):
-                await self._extend(size)
-            self._call.deliver(size)
         except StopAsyncIteration:
             await self._end(None)
             raise
@@ -376,19 +312,6 @@ class AsyncMeteredStream:
         """Stop reading; charge what was delivered."""
         await self.close()
 
-    async def _extend(self, size: int) -> None:
-        """Have so many bytes covered, and as many more as usual; where there is less than that, all of it."""
-        self._short = True
-        try:
-            await self.charge.extend(self._call.missing(self.charge, size, ahead=USUAL_OUTPUT))
-        except InsufficientCreditsError as refusal:
-            needed = self._call.missing(self.charge, size)
-            if needed is None or refusal.available is None or refusal.available < needed:
-                raise
-            await self.charge.extend(refusal.available)
-        self._call.cover(self.charge)
-        self._short = False
-
     async def _end(self, error: BaseException | None) -> None:
         if self._ended:
             return
@@ -396,7 +319,7 @@ class AsyncMeteredStream:
         try:
             if error is None:
                 self._call.end(self.charge)
-            elif self._short or not isinstance(error, Exception):
+            elif not isinstance(error, Exception):
                 self._call.leave(self.charge)
         finally:
             try:
@@ -423,11 +346,6 @@ def _prompt(path: Path, arguments: Mapping[str, Any]) -> int:
     if path == _CHAT:
         return tokens_of_chat(arguments)
     return tokens_of_input(arguments.get("input")) if path == _EMBEDDINGS else 0
-
-
-def _size(document: dict[str, Any]) -> int:
-    choices = document.get("choices") or ()
-    return sum(size_of_text(choice.get("delta") or choice.get("message")) for choice in choices)
 
 
 def _document(answer: Any) -> dict[str, Any]:

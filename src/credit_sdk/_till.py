@@ -87,13 +87,13 @@ class Till:
         """Return a charge to be entered with `with`."""
         plan = self._plan(account, request)
         flow = self._flow(plan, reserve=request.reserve)
-        return OpenCharge(plan, flow, self.retries, self.backend(account), self._keeper(account))
+        return OpenCharge(plan, flow, self.backend(account), self._keeper(account))
 
     def open_async(self, account: Account, request: ChargeRequest) -> AsyncOpenCharge:
         """Return a charge to be entered with `async with`."""
         plan = self._plan(account, request)
         flow = self._flow(plan, reserve=request.reserve)
-        return AsyncOpenCharge(plan, flow, self.retries, self.async_backend(account), self._keeper(account))
+        return AsyncOpenCharge(plan, flow, self.async_backend(account), self._keeper(account))
 
     def open_batch(self, account: Account, request: BatchRequest) -> Batch:
         """Return a job to be entered with `with`."""

@@ -7,10 +7,10 @@ from typing import Self, cast
 
 from pydantic import JsonValue
 
-from credit_sdk._flows import ChargePlan, Failed, Flow, Retries, extending
-from credit_sdk._runners import AsyncBackend, AsyncRun, Backend, Keeper, Run, run
+from credit_sdk._flows import ChargePlan, Failed, Flow
+from credit_sdk._runners import AsyncBackend, AsyncRun, Backend, Keeper, Run
 from credit_sdk._telemetry import ChargeSpan
-from credit_sdk.amounts import Amount, parse_credits, parse_price
+from credit_sdk.amounts import Amount, parse_price
 from credit_sdk.errors import ConfigurationError
 from credit_sdk.models import Hold, Receipt
 
@@ -18,9 +18,8 @@ from credit_sdk.models import Hold, Receipt
 class Terms:
     """What a charge under way will take. The code that performs the operation may change it."""
 
-    def __init__(self, plan: ChargePlan, flow: Flow[Receipt | None], retries: Retries) -> None:
+    def __init__(self, plan: ChargePlan, flow: Flow[Receipt | None]) -> None:
         self._plan = plan
-        self._retries = retries
         self._flow: Flow[Receipt | None] | None = flow
         self._receipt: Receipt | None = None
         self._cost_was_set = False
@@ -58,11 +57,6 @@ class Terms:
         return self._plan.hold
 
     @property
-    def ttl_seconds(self) -> int:
-        """How long a hold lives without being given more time."""
-        return self._plan.ttl_seconds
-
-    @property
     def receipt(self) -> Receipt:
         """What was taken; raises `ConfigurationError` when nothing was, or not yet (`is_pending`)."""
         if self._receipt is None and self.is_pending:
@@ -98,13 +92,6 @@ class Terms:
             self.settle(cost)
             self._is_delivered = True
 
-    def _extension(self, credits: Amount | None) -> Flow[Hold] | None:
-        plan = self._plan
-        if plan.hold is None or plan.hold.status != "held" or self._has_ended:
-            return None
-        more = None if credits is None else parse_credits(credits)
-        return extending(plan.hold, self._retries, credits=more, ttl_seconds=plan.ttl_seconds)
-
     def _failure(self, error: BaseException | None) -> Failed | None:
         return None if error is None or self._is_delivered else Failed(error)
 
@@ -131,14 +118,9 @@ class OpenCharge(Terms):
     """A charge to be entered with `with`."""
 
     def __init__(
-        self,
-        plan: ChargePlan,
-        flow: Flow[Receipt | None],
-        retries: Retries,
-        backend: Backend,
-        keeper: Keeper | None = None,
+        self, plan: ChargePlan, flow: Flow[Receipt | None], backend: Backend, keeper: Keeper | None = None
     ) -> None:
-        super().__init__(plan, flow, retries)
+        super().__init__(plan, flow)
         self._backend = backend
         self._keeper = keeper
 
@@ -148,17 +130,6 @@ class OpenCharge(Terms):
         with self._span.active():
             self._run.start()
         return self
-
-    def extend(self, credits: Amount | None = None) -> None:
-        """Set more credits aside while the work runs, and give the hold its whole time again.
-
-        Raises `InsufficientCreditsError` when there are no more; what is held stays so. Where nothing is
-        held, nothing happens: the end decides.
-        """
-        flow = self._extension(credits)
-        if flow is not None:
-            with self._span.active():
-                self._plan.hold = run(flow, self._backend)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -177,11 +148,10 @@ class AsyncOpenCharge(Terms):
         self,
         plan: ChargePlan,
         flow: Flow[Receipt | None],
-        retries: Retries,
         backend: AsyncBackend,
         keeper: Keeper | None = None,
     ) -> None:
-        super().__init__(plan, flow, retries)
+        super().__init__(plan, flow)
         self._backend = backend
         self._keeper = keeper
 
@@ -191,23 +161,6 @@ class AsyncOpenCharge(Terms):
         with self._span.active():
             await self._run.start()
         return self
-
-    async def extend(self, credits: Amount | None = None) -> None:
-        """Set more credits aside while the work runs, and give the hold its whole time again.
-
-        Raises `InsufficientCreditsError` when there are no more; what is held stays so. Where nothing is
-        held, nothing happens: the end decides.
-        """
-        flow = self._extension(credits)
-        if flow is None:
-            return
-        extension = AsyncRun(flow, self._backend)
-        try:
-            with self._span.active():
-                await extension.start()
-        finally:
-            # Also when the caller was cancelled meanwhile.
-            self._plan.hold = extension.result or self._plan.hold
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

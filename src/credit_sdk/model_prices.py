@@ -1,6 +1,5 @@
 """What a call of a language model costs: usage times the provider's prices, in credits."""
 
-import math
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
@@ -12,7 +11,6 @@ CREDITS_PER_USD = 1_000
 LARGEST_COUNT = 100_000_000
 """More tokens than any call has: what says more is not believed."""
 _TOKENS_OF_PRICE = 1_000_000
-_ENDLESS = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +72,6 @@ class ModelPrice:
     def credits(self, usage: TokenUsage, markup: Decimal = Decimal(1)) -> Decimal:
         """Return the credits for a usage, rounded up to a thousandth."""
         return self.exact_credits(usage, markup).quantize(SMALLEST_AMOUNT, ROUND_CEILING)
-
-    def completion_within(self, credits: Decimal, prompt: int, markup: Decimal = Decimal(1)) -> int:
-        """Return how many tokens of completion the credits pay for, besides the prompt."""
-        each = self.exact_credits(TokenUsage(completion=1), markup)
-        if not each:
-            return _ENDLESS
-        return math.floor((credits - self.exact_credits(TokenUsage(prompt=prompt), markup)) / each)
 
 
 def reported_usage(block: Any) -> TokenUsage | None:

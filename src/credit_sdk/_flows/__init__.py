@@ -8,7 +8,7 @@ fail any step they like.
 
 from credit_sdk._flows.charging import HoldSupport, charging, deducting_afterwards
 from credit_sdk._flows.delivering import delivering, verdict_on
-from credit_sdk._flows.holding import Action, acting_on, extending
+from credit_sdk._flows.holding import Action, acting_on
 from credit_sdk._flows.planning import ChargePlan
 from credit_sdk._flows.retrying import Retries, retrying
 from credit_sdk._flows.selecting import require_known, selecting_account
@@ -32,7 +32,6 @@ __all__ = [
     "charging",
     "deducting_afterwards",
     "delivering",
-    "extending",
     "require_known",
     "retrying",
     "selecting_account",

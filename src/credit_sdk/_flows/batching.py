@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from credit_sdk._flows.holding import extending
 from credit_sdk._flows.retrying import Retries, retrying
 from credit_sdk._flows.settling import REFUSALS, describe
 from credit_sdk._flows.steps import Flow, Forget, HandOver, Keep, Recall
@@ -22,6 +21,7 @@ from credit_sdk.operations import (
     CheckCharges,
     Deduct,
     DeductBatch,
+    ExtendHold,
     Part,
     PlaceHold,
     VoidHold,
@@ -82,7 +82,7 @@ def opening_batch(plan: BatchPlan, retries: Retries) -> Flow[None]:
     fields = {"credits": plan.estimate, "ttl_seconds": plan.ttl_seconds, "request_id": plan.request_id}
     hold: Hold = yield from retrying(parse(PlaceHold, _charge_fields(plan) | fields), retries)
     if hold.replayed:
-        hold = yield from extending(hold, retries, ttl_seconds=plan.ttl_seconds)
+        hold = yield from _extending(plan, hold, retries, ttl_seconds=plan.ttl_seconds)
     plan.hold = hold
 
 
@@ -110,7 +110,7 @@ def covering(plan: BatchPlan, retries: Retries, *, is_ageing: bool) -> Flow[None
         if lacking > 0:
             hold = yield from _growing(plan, hold, lacking, retries)
         else:
-            hold = yield from extending(hold, retries, ttl_seconds=ttl_seconds)
+            hold = yield from _extending(plan, hold, retries, ttl_seconds=ttl_seconds)
     except HoldClosedError:
         plan.hold = None
         yield from sending(plan, retries)
@@ -195,14 +195,20 @@ def _growing(plan: BatchPlan, hold: Hold, lacking: Decimal, retries: Retries) ->
     """Hold for another estimate, or if that is refused for what is lacking."""
     try:
         return (
-            yield from extending(
-                hold, retries, credits=max(plan.estimate, lacking), ttl_seconds=plan.ttl_seconds
+            yield from _extending(
+                plan, hold, retries, credits=max(plan.estimate, lacking), ttl_seconds=plan.ttl_seconds
             )
         )
     except HoldClosedError:
         raise
     except REFUSALS:
-        return (yield from extending(hold, retries, credits=lacking, ttl_seconds=plan.ttl_seconds))
+        return (yield from _extending(plan, hold, retries, credits=lacking, ttl_seconds=plan.ttl_seconds))
+
+
+def _extending(plan: BatchPlan, hold: Hold, retries: Retries, **more: object) -> Flow[Hold]:
+    fields = {"hold_id": hold.hold_id, "org_id": plan.org_id}
+    extended: Hold = yield from retrying(parse(ExtendHold, fields | more), retries)
+    return extended
 
 
 def _charge_fields(plan: BatchPlan) -> dict[str, object]:

@@ -21,14 +21,6 @@ _NOT_THERE = (NotFoundError, PermissionDeniedError, ConfigurationError, Unexpect
 Action = Literal["look", "extend", "capture", "void"]
 
 
-def extending(hold: Hold, retries: Retries, **more: Any) -> Flow[Hold]:
-    """Set more aside for an open hold, give it time again, or both; once, however often it is sent."""
-    extended: Hold = yield from retrying(
-        parse(ledger_of(hold.org_id).extend, hold_fields(hold) | more), retries
-    )
-    return extended
-
-
 def acting_on(hold: Hold | UUID | str, action: Action, fields: dict[str, Any], retries: Retries) -> Flow[Any]:
     """Look at a hold, extend, capture or void it. A bare id is looked for among organisations first."""
     if isinstance(hold, Hold):

@@ -1,5 +1,6 @@
 """The models on offer, and what a call of one costs a payer."""
 
+import math
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -11,6 +12,7 @@ Kind = Literal["chat", "embedding", "image"]
 
 PLATFORM_MARKUP = Decimal("1.5")
 AT_COST = Decimal(1)
+_ENDLESS = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,4 +42,8 @@ class Tariff:
 
     def completion_within(self, credits: Decimal, prompt: int) -> int:
         """Return how many tokens of completion the credits pay for, besides the prompt."""
-        return self.model.price.completion_within(credits, prompt, self.markup)
+        price = self.model.price
+        each = price.exact_credits(TokenUsage(completion=1), self.markup)
+        if not each:
+            return _ENDLESS
+        return math.floor((credits - price.exact_credits(TokenUsage(prompt=prompt), self.markup)) / each)

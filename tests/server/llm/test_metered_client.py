@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from decimal import Decimal
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -17,7 +16,6 @@ from credit_sdk import (
     ChargePolicy,
     ConfigurationError,
     CreditDeductionService,
-    CreditError,
     InsufficientCreditsError,
     InvalidAmountError,
     MemoryLedger,
@@ -28,7 +26,7 @@ from credit_sdk.token_counting import count_tokens
 from tests.server.llm.conftest import BREAK, DONE, END, HANG, MESSAGES, completion, delta, event, usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from credit_sdk.models import Charge
     from tests.server.llm.conftest import Provider
@@ -203,88 +201,6 @@ def test_what_is_not_metered_is_refused(metered: openai.OpenAI, client: openai.O
 def test_prices_that_are_none(price: Any) -> None:
     with pytest.raises(InvalidAmountError):
         ModelPrice(prompt=price)
-
-
-LONG = [delta("x" * 40) for _ in range(8)]
-"""Each ten tokens, that is twenty credits."""
-
-
-@pytest.fixture(params=["blocking", "awaiting"])
-def read_stream(
-    request: pytest.FixtureRequest, provider: Provider, ledger: MemoryLedger
-) -> Callable[..., tuple[int, Exception | None]]:
-    """Reads a stream, up to `most` chunks, and returns how many came, and what was raised."""
-
-    def blocking(most: int, asked: dict[str, Any]) -> tuple[int, Exception | None]:
-        came = 0
-        with openai.OpenAI(base_url=provider.base_url, api_key="own", max_retries=0) as client:
-            metered = CreditDeductionService(ledger).llm(client, ADA, prices=PRICES)
-            try:
-                with metered.chat.completions.create(**asked, stream=True) as stream:
-                    for _ in islice(stream, most):
-                        came += 1
-            except CreditError as error:
-                return came, error
-        return came, None
-
-    async def awaiting(most: int, asked: dict[str, Any]) -> tuple[int, Exception | None]:
-        came = 0
-        async with openai.AsyncOpenAI(base_url=provider.base_url, api_key="own", max_retries=0) as client:
-            metered = AsyncCreditDeductionService(ledger).llm(client, ADA, prices=PRICES)
-            try:
-                async with await metered.chat.completions.create(**asked, stream=True) as stream:
-                    while came < most:
-                        await anext(stream)
-                        came += 1
-            except StopAsyncIteration:
-                pass
-            except CreditError as error:
-                return came, error
-        return came, None
-
-    if request.param == "blocking":
-        return blocking
-    return lambda most, asked: asyncio.run(awaiting(most, asked))
-
-
-def left(ledger: MemoryLedger) -> Decimal:
-    [share] = ledger.execute(GetUserCredits(user_id="ada")).organizations
-    assert share.held_credits == 0
-    return share.remaining_credits
-
-
-def test_the_hold_grows_while_a_stream_runs(
-    read_stream: Any, provider: Provider, ledger: MemoryLedger
-) -> None:
-    provider.streams(*LONG[:4], END, DONE)
-    assert read_stream(99, ASKED | {"max_tokens": 1}) == (5, None)
-    assert left(ledger) == 100 - PROMPT - 4 * 20
-
-
-@pytest.mark.parametrize("cut", range(1, 5))
-def test_what_was_delivered_of_a_stream_is_what_is_charged(
-    read_stream: Any, provider: Provider, ledger: MemoryLedger, cut: int
-) -> None:
-    provider.streams(*LONG, HANG)
-    assert read_stream(cut, ASKED | {"max_tokens": 1}) == (cut, None)
-    assert left(ledger) == 100 - PROMPT - cut * 20
-
-
-def test_credits_that_end_in_the_middle_of_a_stream_pay_for_what_came(
-    read_stream: Any, provider: Provider, ledger: MemoryLedger
-) -> None:
-    provider.streams(*LONG, END, DONE)
-    came, error = read_stream(99, ASKED | {"max_tokens": 1})
-    assert (came, type(error)) == (4, InsufficientCreditsError)
-    assert left(ledger) == 100 - PROMPT - 4 * 20
-
-
-def test_a_provider_that_reports_zero_is_believed_after_the_hold_has_grown(
-    read_stream: Any, provider: Provider, ledger: MemoryLedger
-) -> None:
-    provider.streams(*LONG[:4], END, event({"choices": [], "usage": usage(0, 0)}), DONE)
-    assert read_stream(99, ASKED | {"max_tokens": 1}) == (5, None)
-    assert left(ledger) == 100
 
 
 @pytest.mark.anyio
