@@ -11,7 +11,8 @@ from credit_sdk._calls import CallCharges, Readers, Tariff
 from credit_sdk._connect import Options, Source, connect, key_from_environment
 from credit_sdk._courier import Courier, OutboxChoice, Probe, make_courier
 from credit_sdk._flows import Retries
-from credit_sdk._metered_client import Meter, MeteredClient, paying_by_default
+from credit_sdk._metered_calls import Meter
+from credit_sdk._metered_client import MeteredClient, paying_by_default
 from credit_sdk._till import Metadata, Till
 from credit_sdk.account import Account, require_account
 from credit_sdk.amounts import Amount, parse_price

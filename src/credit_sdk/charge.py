@@ -7,12 +7,13 @@ from typing import Self, cast
 
 from pydantic import JsonValue
 
-from credit_sdk._flows import ChargePlan, Failed, Flow
-from credit_sdk._runners import AsyncBackend, AsyncRun, Backend, Keeper, Run
+from credit_sdk._flows import ChargePlan, Failed, Flow, Growth, Retries, growing
+from credit_sdk._runners import AsyncBackend, AsyncRun, Backend, Keeper, Run, run
 from credit_sdk._telemetry import ChargeSpan
 from credit_sdk.amounts import Amount, parse_price
 from credit_sdk.errors import ConfigurationError
 from credit_sdk.models import Hold, Receipt
+from credit_sdk.policy import ChargePolicy
 
 
 class Terms:
@@ -45,6 +46,11 @@ class Terms:
     @metadata.setter
     def metadata(self, metadata: Mapping[str, JsonValue]) -> None:
         self._plan.metadata = dict(metadata)
+
+    @property
+    def policy(self) -> ChargePolicy:
+        """What happens when something goes wrong."""
+        return self._plan.policy
 
     @property
     def request_id(self) -> str:
@@ -89,8 +95,12 @@ class Terms:
     def settle_early(self, cost: Amount) -> None:
         """Charge what a stream has delivered before it ended early, if the policy says so."""
         if self._plan.policy.on_early_end == "charge":
-            self.settle(cost)
-            self._is_delivered = True
+            self.settle_delivered(cost)
+
+    def settle_delivered(self, cost: Amount) -> None:
+        """Charge what a stream has delivered, also when it ends in an exception."""
+        self.settle(cost)
+        self._is_delivered = True
 
     def _failure(self, error: BaseException | None) -> Failed | None:
         return None if error is None or self._is_delivered else Failed(error)
@@ -131,6 +141,11 @@ class OpenCharge(Terms):
             self._run.start()
         return self
 
+    def grow(self, growth: Growth, retries: Retries) -> None:
+        """Set more aside for work that outgrows its hold; raises what a charge raises. Needs a hold."""
+        if self._plan.hold is not None:
+            self._plan.hold = run(growing(self._plan.hold, growth, retries), self._backend)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -161,6 +176,16 @@ class AsyncOpenCharge(Terms):
         with self._span.active():
             await self._run.start()
         return self
+
+    async def grow(self, growth: Growth, retries: Retries) -> None:
+        """Set more aside for work that outgrows its hold; raises what a charge raises. Needs a hold."""
+        if self._plan.hold is not None:
+            extension = AsyncRun(growing(self._plan.hold, growth, retries), self._backend)
+            try:
+                await extension.start()
+            finally:
+                # Also when the caller was cancelled while the hold was extended.
+                self._plan.hold = extension.result or self._plan.hold
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -8,6 +8,7 @@ fail any step they like.
 
 from credit_sdk._flows.charging import HoldSupport, charging, deducting_afterwards
 from credit_sdk._flows.delivering import delivering, verdict_on
+from credit_sdk._flows.growing import Growth, growing
 from credit_sdk._flows.holding import Action, acting_on
 from credit_sdk._flows.planning import ChargePlan
 from credit_sdk._flows.retrying import Retries, retrying
@@ -20,6 +21,7 @@ __all__ = [
     "Failed",
     "Flow",
     "Forget",
+    "Growth",
     "HandOver",
     "HoldSupport",
     "Keep",
@@ -32,6 +34,7 @@ __all__ = [
     "charging",
     "deducting_afterwards",
     "delivering",
+    "growing",
     "require_known",
     "retrying",
     "selecting_account",

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
-from credit_sdk._flows import Retries, retrying
+from credit_sdk._flows import Flow, Growth, Retries, growing, retrying
 from credit_sdk._ledgers import hold_fields, ledger_of, payer_fields
 from credit_sdk._runners import AsyncRun, run_async
+from credit_sdk._stream_meter import HOLD_SECONDS
 from credit_sdk.amounts import SMALLEST_AMOUNT, to_number
 from credit_sdk.errors import CreditError, InsufficientCreditsError
 from credit_sdk.model_prices import TokenUsage
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HOLD_SECONDS = 900
 AFTERWARDS = Retries(attempts=60, deadline=180)
 """What was delivered is charged even if the database is away for a while."""
 
@@ -67,19 +67,15 @@ class Meter:
         }
         fields |= {"request_id": request_id} if request_id is not None else {}
         fields |= {"api_key_id": payer.api_key_id} if payer.api_key_id else {}
-        await self._set_aside(parse(ledger_of(payer.org_id).place, fields))
+        await self._set_aside(retrying(parse(ledger_of(payer.org_id).place, fields), Retries()))
         if self.hold and self.hold.replayed and request_id is not None:
             self.hold = None
             raise RequestUsedError
 
-    async def extend(self, credits: Decimal | None = None) -> None:
+    async def grow(self, growth: Growth) -> None:
         """Set more aside, and give the hold its whole time again; raises what a charge raises."""
-        if self.hold is None:
-            await self.open(credits or Decimal(0), None)
-            return
-        fields = hold_fields(self.hold) | {"ttl_seconds": HOLD_SECONDS}
-        fields |= {"credits": credits} if credits else {}
-        await self._set_aside(parse(ledger_of(self.payer.org_id).extend, fields))
+        if self.hold is not None:
+            await self._set_aside(growing(self.hold, growth, Retries()))
 
     async def charge(self, usage: TokenUsage) -> Bill:
         """Charge what was used; nothing for a usage of nothing.
@@ -121,9 +117,9 @@ class Meter:
             return None
         return check.remaining_credits
 
-    async def _set_aside(self, operation: Operation[Hold]) -> None:
+    async def _set_aside(self, flow: Flow[Hold]) -> None:
         """Place or extend the hold, and know of it also when the call is cancelled meanwhile."""
-        run = AsyncRun(retrying(operation, Retries()), cast("AsyncBackend", self.ledger))
+        run = AsyncRun(flow, cast("AsyncBackend", self.ledger))
         try:
             await run.start()
         finally:

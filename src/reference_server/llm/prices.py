@@ -1,6 +1,5 @@
 """The models on offer, and what a call of one costs a payer."""
 
-import math
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -12,7 +11,6 @@ Kind = Literal["chat", "embedding", "image"]
 
 PLATFORM_MARKUP = Decimal("1.5")
 AT_COST = Decimal(1)
-_ENDLESS = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +37,3 @@ class Tariff:
     def credits(self, usage: TokenUsage) -> Decimal:
         """Return what is charged, rounded up to a thousandth of a credit."""
         return self.model.price.credits(usage, self.markup)
-
-    def completion_within(self, credits: Decimal, prompt: int) -> int:
-        """Return how many tokens of completion the credits pay for, besides the prompt."""
-        price = self.model.price
-        each = price.exact_credits(TokenUsage(completion=1), self.markup)
-        if not each:
-            return _ENDLESS
-        return math.floor((credits - price.exact_credits(TokenUsage(prompt=prompt), self.markup)) / each)

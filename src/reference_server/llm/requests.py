@@ -5,14 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast, get_args
 
+from credit_sdk._stream_meter import USUAL_OUTPUT
 from credit_sdk.errors import MalformedRequestError
 from credit_sdk.model_prices import TokenUsage
 from credit_sdk.token_counting import tokens_of_chat, tokens_of_input
 from reference_server.llm.prices import Kind, Model, PowerLevel
 from reference_server.llm.problems import InvalidRequestError
 
-USUAL_OUTPUT = 1_000
-"""How many tokens of completion are held for a request that sets no bound."""
 MOST_CHOICES = 128
 MOST_IMAGES = 10
 LONGEST_NAME = 100

@@ -6,23 +6,20 @@ thing a client reads before `[DONE]` is what the call has cost.
 
 import json
 import logging
-import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
 import anyio
 from starlette.types import Receive, Scope, Send
 
+from credit_sdk._stream_meter import StreamMeter
 from credit_sdk.amounts import to_number
-from credit_sdk.errors import CreditError, InsufficientCreditsError
-from credit_sdk.model_prices import TokenUsage
-from credit_sdk.token_counting import BYTES_PER_TOKEN, tokens_of
+from credit_sdk.errors import CreditError
 from reference_server.llm.events import Cutter, Event, look_into
-from reference_server.llm.meter import HOLD_SECONDS, Bill, Meter
+from reference_server.llm.meter import Bill, Meter
 from reference_server.llm.problems import (
     COST_HEADER,
     REMAINING_HEADER,
@@ -30,13 +27,12 @@ from reference_server.llm.problems import (
     error_response,
     openai_error,
 )
-from reference_server.llm.requests import USUAL_OUTPUT, Asked
+from reference_server.llm.requests import Asked
 from reference_server.llm.upstreams import Upstreams
 
 logger = logging.getLogger(__name__)
 
 _TRAILERS = "http.response.trailers"
-_REFRESH_SECONDS = HOLD_SECONDS / 3
 _EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
 
 
@@ -56,16 +52,15 @@ class MeteredStream:
     own_key: str | None
     prompt: int
     headers: Mapping[str, str]
-    _size: int = 0
-    """How many bytes of completion were delivered."""
-    _covered: float = 0
-    """How many the hold pays for."""
-    _delivered: bool = False
-    _usage: TokenUsage | None = None
+    _seen: StreamMeter = field(init=False)
     _finished: bool = False
     _started: bool = False
     _trailers: bool = False
-    _fresh_until: float = field(default_factory=lambda: time.monotonic() + _REFRESH_SECONDS)
+
+    def __post_init__(self) -> None:
+        """Begin to count."""
+        tariff = self.meter.tariff
+        self._seen = StreamMeter(tariff.model.price, tariff.markup, self.prompt)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream to the client until the provider's end, the client's, or that of the credits."""
@@ -94,24 +89,19 @@ class MeteredStream:
             await self._end(send, failure, bill)
 
     async def _pump(self, send: Send) -> None:
-        self._cover()
         async with aclosing(self._events()) as events:
             async for event in events:
-                if event.usage is not None:
-                    self._usage = event.usage
                 self._finished = self._finished or event.finishes
                 if event.is_last:
                     self._finished = True
                     return
-                if event.raw is None:
-                    continue
-                size = self._size + event.size
-                if size > self._covered or time.monotonic() > self._fresh_until:
-                    await self._extend(size)
-                await self._start(send)
-                await _send_body(send, event.raw + b"\n\n")
-                self._size = size
-                self._delivered = True
+                if event.raw is not None:
+                    growth = self._seen.growth(event.size, self.meter.held)
+                    if growth is not None:
+                        await self.meter.grow(growth)
+                    await self._start(send)
+                    await _send_body(send, event.raw + b"\n\n")
+                self._seen.deliver(event.size, event.usage, shown=event.raw is not None)
         if not self._finished:
             raise UpstreamError("The provider broke the stream off. Nothing was charged.")
 
@@ -128,49 +118,21 @@ class MeteredStream:
                 for raw in cutter.feed(chunk):
                     yield look_into(raw, wants_usage=self.asked.wants_usage)
 
-    async def _extend(self, size: int) -> None:
-        """Cover `size` bytes, and as many more as usual; and give the hold its time again.
-
-        Where there are fewer credits than that, all of them. Raises the refusal when `size` is too much.
-        """
-        if size <= self._covered:
-            await self.meter.extend()
-        else:
-            needed = self._missing(tokens_of(size))
-            try:
-                await self.meter.extend(self._missing(tokens_of(size) + USUAL_OUTPUT))
-            except InsufficientCreditsError as refusal:
-                if refusal.available is None or refusal.available < needed:
-                    raise
-                await self.meter.extend(refusal.available)
-        self._fresh_until = time.monotonic() + _REFRESH_SECONDS
-        self._cover()
-
-    def _missing(self, completion: int) -> Decimal:
-        """Return how many more credits have to be held for so many tokens of completion."""
-        return self.meter.tariff.credits(TokenUsage(self.prompt, completion)) - self.meter.held
-
-    def _cover(self) -> None:
-        self._covered = BYTES_PER_TOKEN * self.meter.tariff.completion_within(self.meter.held, self.prompt)
-
     async def _settle(self, failure: CreditError | None) -> Bill | None:
         """Charge what was delivered; what the provider failed to finish is free."""
         try:
-            if isinstance(failure, UpstreamError) or not (self._delivered or self._finished):
+            if isinstance(failure, UpstreamError) or not (self._seen.delivered or self._finished):
                 return await self.meter.release()
-            return await self.meter.charge(self._usage or self._counted())
+            return await self.meter.charge(self._seen.used())
         except CreditError as error:
             hold = self.meter.hold
             logger.error(  # noqa: TRY400 - the text says it all, and a traceback may quote an address
                 "a stream of %s bytes was not charged (request %s): %s",
-                self._size,
+                self._seen.size,
                 hold.request_id if hold else None,
                 error,
             )
             return None
-
-    def _counted(self) -> TokenUsage:
-        return TokenUsage(self.prompt, tokens_of(self._size))
 
     async def _start(self, send: Send) -> None:
         if self._started:
