@@ -23,6 +23,7 @@ from reference_server.auth import Authenticator
 from reference_server.counting import Counter
 from reference_server.crossapp.api import CrossAppApi
 from reference_server.crossapp.people import People
+from reference_server.dashboard.screens import Screens
 from reference_server.encoding import problem_response
 from reference_server.health import Readiness, healthz
 from reference_server.limits import Limiter, counter_of
@@ -138,7 +139,8 @@ def _routes(
     books = Books(backend)
     seller = Seller(books, stripe)
     applications = CrossAppApi(settings, People(backend), ledger, ApplicationPayments(seller), limiter)
-    api = Api(settings, ledger, Authenticator(backend, settings.key_cache_seconds, people), limiter)
+    authenticator = Authenticator(backend, settings.key_cache_seconds, people)
+    api = Api(settings, ledger, authenticator, limiter)
     gateway = Gateway(
         api,
         Catalogue(backend, settings.llm_catalogue_seconds, upstreams.serves),
@@ -155,6 +157,7 @@ def _routes(
         Below(CROSS_APP_PATH, applications),
         *Payments(api, applications, seller, Webhook(books, settings.stripe_webhook_secret)).routes(),
         Below(GATEWAY_PATH, gateway),
+        *Screens(settings, ledger, authenticator, limiter).routes(),
         Below("/api", api),
     ]
 

@@ -1,0 +1,1 @@
+"""The dashboard: what the ledger answers, as pages for people."""
