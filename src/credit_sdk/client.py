@@ -216,6 +216,14 @@ class Credits(Resource):
         """Sum an organisation's usage of the last days."""
         return self._send(operations.GetUsage, org_id=org_id, days=days)
 
+    def forecast(self, org_id: str, *, user_id: str | None = None, days: int = 30) -> models.Forecast:
+        """Say when an organisation's credits run out, or those of a member's allocation."""
+        return self._send(operations.GetForecast, org_id=org_id, user_id=user_id, days=days)
+
+    def burn_down(self, org_id: str, *, days: int = 30) -> models.BurnDown:
+        """Say what an organisation had left at the end of each of the last days."""
+        return self._send(operations.GetBurnDown, org_id=org_id, days=days)
+
     def charges(
         self,
         org_id: str,

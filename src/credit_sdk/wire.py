@@ -60,6 +60,8 @@ ADDRESSES: tuple[Address, ...] = (
     Address("GET", BASE_PATH + "/credits/{org_id}/caps", operations.ListCaps),
     Address("PUT", BASE_PATH + "/credits/{org_id}/caps", operations.SetCap),
     Address("GET", BASE_PATH + "/credits/{org_id}/usage", operations.GetUsage),
+    Address("GET", BASE_PATH + "/credits/{org_id}/forecast", operations.GetForecast),
+    Address("GET", BASE_PATH + "/credits/{org_id}/burn-down", operations.GetBurnDown),
     Address("GET", BASE_PATH + "/credits/{org_id}/charges", operations.ListCharges),
     Address("GET", BASE_PATH + "/credits/{org_id}/charges/{request_id}/proof", operations.GetProof),
     Address("GET", BASE_PATH + "/billing/user", operations.GetUserBilling),

@@ -56,6 +56,8 @@ TERMS: Mapping[type[Operation[Any]], Terms] = {
     operations.ListCaps: Terms(access.reads_organization),
     operations.SetCap: Terms(access.sets_cap),
     operations.GetUsage: Terms(access.reads_organization),
+    operations.GetForecast: Terms(access.reads_organization),
+    operations.GetBurnDown: Terms(access.reads_organization),
     operations.ListCharges: Terms(access.reads_organization),
     operations.GetProof: Terms(access.reads_organization),
     operations.GetUserBilling: Terms(access.reads_billing, reserved=frozenset({"session_digest"})),

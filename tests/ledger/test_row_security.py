@@ -31,8 +31,8 @@ SHAREABLE_COLUMNS = {
     "llm_provider_keys": "org_id, provider",
 }
 READING_OF_AN_ORGANISATION = (
-    "get_organization_billing", "get_pool", "get_usage", "list_allocations", "list_audit",
-    "list_billing_history", "list_caps", "list_charges", "list_members", "list_subscriptions",
+    "get_burn_down", "get_forecast", "get_organization_billing", "get_pool", "get_usage", "list_allocations",
+    "list_audit", "list_billing_history", "list_caps", "list_charges", "list_members", "list_subscriptions",
 )  # fmt: skip
 
 

@@ -61,6 +61,7 @@ MAY: dict[str, set[str]] = {
     **dict.fromkeys(
         ("GetHold", "GetPool", "ListAllocations", "GetUsage", "ListCharges", "ListCaps"), READING
     ),
+    **dict.fromkeys(("GetForecast", "GetBurnDown"), READING),
     **dict.fromkeys(("ListSubscriptions", "GetSubscription", "ListMembers"), READING),
     **dict.fromkeys(("GetUserCredits", "GetUserBilling", "ListOrganizations"), THEMSELVES),
     **dict.fromkeys(("AddCredits", "Allocate", "GetOrganizationBilling", "ListBillingHistory"), MANAGING),

@@ -8,6 +8,7 @@ The rules are those of the stored functions, one method for each, on dictionarie
     _memory_holds     place, capture, void, expire
     _memory_pools     pools and allocations
     _memory_reports   a user's standing, usage, the attribution
+    _memory_forecasts   when credits run out, and what was left before
     _memory_organizations   organisations and members
     _memory_subscriptions   subscriptions to plans
     _memory_billing   the billing screens and the history
@@ -29,6 +30,7 @@ from credit_sdk.amounts import Amount, parse_credits, parse_price, to_millicredi
 from credit_sdk.backends._memory_billing import BillingScreens
 from credit_sdk.backends._memory_books import Member, Organization, OrganizationStatus, Pool
 from credit_sdk.backends._memory_due import Due
+from credit_sdk.backends._memory_forecasts import Forecasts
 from credit_sdk.backends._memory_personal import PersonalLedger
 from credit_sdk.backends._memory_proofs import NoProofs
 from credit_sdk.backends._memory_reports import session_digest
@@ -52,6 +54,8 @@ from credit_sdk.operations import (
     ExtendHold,
     GetBalance,
     GetBalanceHold,
+    GetBurnDown,
+    GetForecast,
     GetHold,
     GetOrganizationBilling,
     GetPool,
@@ -97,7 +101,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class MemoryLedger(PersonalLedger, Due, BillingScreens, NoProofs):
+class MemoryLedger(PersonalLedger, Due, BillingScreens, Forecasts, NoProofs):
     """The books of organisations and users in memory. `now` is the only clock.
 
     The set-up methods do what an administrator does in the database by hand; amounts are credits.
@@ -230,6 +234,8 @@ _RULES: dict[type[Operation[Any]], Callable[..., Any]] = {
     GetUserCredits: MemoryLedger.get_user_credits,
     GetUserBilling: MemoryLedger.get_user_billing,
     GetUsage: MemoryLedger.get_usage,
+    GetForecast: MemoryLedger.get_forecast,
+    GetBurnDown: MemoryLedger.get_burn_down,
     ListCharges: MemoryLedger.list_charges,
     VerifyLedger: MemoryLedger.verify_ledger,
     ListOrganizations: MemoryLedger.list_organizations,

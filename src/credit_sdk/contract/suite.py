@@ -7,6 +7,7 @@ from credit_sdk.contract.capping_holds import TestCapsAndHolds
 from credit_sdk.contract.capturing import TestCapture, TestExpiry
 from credit_sdk.contract.deducting import TestCheck, TestDeduct, TestOverage, TestRequestIds, TestWhoMaySpend
 from credit_sdk.contract.extending import TestCapsAndExtensions, TestExtendHold, TestExtensionsOnce
+from credit_sdk.contract.forecasting import TestBurnDown, TestForecast
 from credit_sdk.contract.holding import TestPlaceHold, TestVoid, TestWhichHold
 from credit_sdk.contract.jobs import TestJobs
 from credit_sdk.contract.parting import TestCapsAndParts, TestChargeHold, TestCheckCharges, TestPartsOnce
@@ -26,6 +27,7 @@ __all__ = [
     "TestAllocate",
     "TestBatch",
     "TestBillable",
+    "TestBurnDown",
     "TestCaps",
     "TestCapsAndExtensions",
     "TestCapsAndHolds",
@@ -39,6 +41,7 @@ __all__ = [
     "TestExpiry",
     "TestExtendHold",
     "TestExtensionsOnce",
+    "TestForecast",
     "TestJobs",
     "TestListAllocations",
     "TestListCharges",

@@ -16,6 +16,7 @@ from credit_sdk.models.charging import (
     Receipt,
     RefundReceipt,
 )
+from credit_sdk.models.forecasting import BurnDown, Forecast, LeftOnDay
 from credit_sdk.models.keeping import Difference, DueRun, ExpiredHolds, Verification
 from credit_sdk.models.organizations import Member, MemberPage, Organization, OrganizationPage
 from credit_sdk.models.outbox import Delivery, OutboxEntry, PendingCharge, WorkOutcome
@@ -83,6 +84,7 @@ __all__ = [
     "BillingCycle",
     "BillingEvent",
     "BillingHistoryPage",
+    "BurnDown",
     "Cap",
     "CapList",
     "CapPeriod",
@@ -105,11 +107,13 @@ __all__ = [
     "Entry",
     "EntryKind",
     "ExpiredHolds",
+    "Forecast",
     "Grant",
     "GrantType",
     "Hold",
     "HoldCharges",
     "HoldStatus",
+    "LeftOnDay",
     "Member",
     "MemberPage",
     "Organization",

@@ -39,6 +39,7 @@ from credit_sdk.operations.charging import (
     Refund,
     VoidHold,
 )
+from credit_sdk.operations.forecasting import GetBurnDown, GetForecast
 from credit_sdk.operations.keeping import ExpireHolds, RunDue, VerifyLedger
 from credit_sdk.operations.organizations import AddMember, ListMembers, ListOrganizations
 from credit_sdk.operations.personal import (
@@ -98,6 +99,8 @@ __all__ = [
     "ExtendHold",
     "GetBalance",
     "GetBalanceHold",
+    "GetBurnDown",
+    "GetForecast",
     "GetHold",
     "GetOrganizationBilling",
     "GetPool",
