@@ -157,7 +157,7 @@ def _routes(
         Below(CROSS_APP_PATH, applications),
         *Payments(api, applications, seller, Webhook(books, settings.stripe_webhook_secret)).routes(),
         Below(GATEWAY_PATH, gateway),
-        *Screens(settings, ledger, authenticator, limiter).routes(),
+        *Screens(settings, backend, ledger, authenticator, limiter).routes(),
         Below("/api", api),
     ]
 

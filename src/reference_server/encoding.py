@@ -67,13 +67,19 @@ def json_response(result: BaseModel, headers: Mapping[str, str] | None = None) -
 
 def csv_response(page: ChargePage, headers: Mapping[str, str]) -> Response:
     """Return a page of charges as CSV; the next page's cursor is in the header `X-Next-Cursor`."""
+    cursor = {"X-Next-Cursor": page.next_cursor} if page.next_cursor else {}
+    return Response(csv_lines(page.items), media_type=CSV_TYPE, headers={**headers, **cursor})
+
+
+def csv_lines(charges: Sequence[Charge], *, heading: bool = True) -> str:
+    """Return charges as lines of CSV, below the names of their fields if `heading`."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(Charge.model_fields)
-    for charge in page.items:
+    if heading:
+        writer.writerow(Charge.model_fields)
+    for charge in charges:
         writer.writerow(_cell(value) for value in charge.model_dump(mode="json").values())
-    cursor = {"X-Next-Cursor": page.next_cursor} if page.next_cursor else {}
-    return Response(text.getvalue(), media_type=CSV_TYPE, headers={**headers, **cursor})
+    return text.getvalue()
 
 
 def problem_response(

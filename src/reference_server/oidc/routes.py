@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from hmac import compare_digest
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -16,8 +15,8 @@ from credit_sdk.errors import (
     PermissionDeniedError,
     ValidationFailedError,
 )
-from credit_sdk.wire import SESSION_COOKIE
 from reference_server.auth import credential_of
+from reference_server.cookies import set_cookie, set_session
 from reference_server.credentials import SESSION_TTL
 from reference_server.encoding import JSON_TYPE, media_type
 from reference_server.identities import close_session, open_session
@@ -62,7 +61,7 @@ class LogIns:
         attempt = Attempt.begin(_local_path(request.query_params.get("return_to", "/")))
         response = RedirectResponse(await people.provider.login_url(attempt), 303)
         sealed = attempt.sealed(self.settings.secret_key)
-        self._set_cookie(response, ATTEMPT_COOKIE, sealed, path=_HERE, seconds=SECONDS)
+        set_cookie(response, self.settings, ATTEMPT_COOKIE, sealed, path=_HERE, seconds=SECONDS)
         return response
 
     async def come_back(self, request: Request) -> Response:
@@ -91,8 +90,8 @@ class LogIns:
         response = (
             RedirectResponse(url or "/", 303) if kind == _HTML_TYPE else JSONResponse({"logout_url": url})
         )
-        self._set_cookie(response, SESSION_COOKIE, "", path="/", seconds=0)
-        self._set_cookie(response, HINT_COOKIE, "", path=_HERE, seconds=0)
+        set_session(response, self.settings, "")
+        set_cookie(response, self.settings, HINT_COOKIE, "", path=_HERE, seconds=0)
         return response
 
     async def _logout_url(self, request: Request) -> str | None:
@@ -117,20 +116,9 @@ class LogIns:
     def _set_session(self, response: Response, token: str, id_token: str) -> None:
         seconds = int(SESSION_TTL.total_seconds())
         hint = id_token if len(id_token) <= _LONGEST_COOKIE else ""
-        self._set_cookie(response, SESSION_COOKIE, token, path="/", seconds=seconds)
-        self._set_cookie(response, HINT_COOKIE, hint, path=_HERE, seconds=seconds if hint else 0)
-        self._set_cookie(response, ATTEMPT_COOKIE, "", path=_HERE, seconds=0)
-
-    def _set_cookie(self, response: Response, name: str, value: str, *, path: str, seconds: int) -> None:
-        response.set_cookie(
-            name,
-            value,
-            max_age=seconds,
-            path=path,
-            secure=urlsplit(self.settings.base_url).scheme == "https",
-            httponly=True,
-            samesite="lax",
-        )
+        set_session(response, self.settings, token)
+        set_cookie(response, self.settings, HINT_COOKIE, hint, path=_HERE, seconds=seconds if hint else 0)
+        set_cookie(response, self.settings, ATTEMPT_COOKIE, "", path=_HERE, seconds=0)
 
 
 def _code(request: Request, attempt: Attempt, issuer: str | None) -> str:

@@ -16,7 +16,10 @@ SELECT jsonb_build_object(
   )
 )
 FROM public.auth_sessions AS s
-LEFT JOIN public.users AS u ON u.subject = s.user_id
+LEFT JOIN public.users AS u ON u.id = CASE
+  WHEN s.user_id ~ '^[0-9]{1,18}$' THEN s.user_id::BIGINT
+  ELSE (SELECT named.id FROM public.users AS named WHERE named.subject = s.user_id)
+END
 WHERE s.token_digest = find_caller.digest AND s.revoked_at IS NULL AND COALESCE(u.is_active, TRUE)
 UNION ALL
 SELECT jsonb_build_object(

@@ -1,0 +1,322 @@
+"""The dashboard's pages over HTTP: who sees what, and what a form does."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    import httpx
+
+    from tests.server.conftest import Connection, Organization, Running
+
+NAME = "<script>alert(1)</script> & sons"
+MANAGERS = {"owner", "admin", "billing_admin", "system_admin"}
+MEMBERS = MANAGERS | {"member"}
+SCREENS = {
+    "": MANAGERS,
+    "/members": MANAGERS,
+    "/history": MANAGERS,
+    "/charges": MEMBERS,
+    "/charges.csv": MEMBERS,
+}
+CALLERS = sorted(MEMBERS | {"outsider"})
+
+
+def home(organization: Organization) -> str:
+    return f"/dashboard/organizations/{organization.org_id}"
+
+
+def send(
+    server: Running, organization: Organization, form: str, caller: str, **fields: Any
+) -> httpx.Response:
+    """Send a form as a browser does from the site's own page."""
+    return server.request(
+        "POST",
+        f"{home(organization)}/{form}",
+        cookie=organization.sessions[caller],
+        headers={"Origin": server.base_url},
+        data=fields,
+    )
+
+
+def live(page: str, id: str) -> str:
+    """Return a figure that the page keeps up to date."""
+    found = re.search(rf'id="{id}" data-live>([^<]*)<', page)
+    assert found, f"no figure {id}"
+    return found[1]
+
+
+def test_a_member_sees_a_charge_on_their_screen(server: Running, organization: Organization) -> None:
+    session = organization.sessions["member"]
+    before = server.get("/dashboard", cookie=session)
+    assert before.status_code == 200
+    assert live(before.text, "remaining") == "100"
+    charge = organization.charge(credits="5.5")
+    assert server.post("credits/deduct", charge, key=organization.keys["consume"]).status_code == 200
+    after = server.get("/dashboard", cookie=session).text
+    assert (live(after, "remaining"), live(after, "used-30")) == ("94.5", "5.5")
+    assert "contact_lookup" in after
+
+
+def test_a_name_is_escaped(server: Running, organization: Organization, database: Connection) -> None:
+    name = NAME + organization.org_id
+    database.execute("update organizations set name = %s where id = %s", [name, organization.org_id])
+    charge = organization.charge(service_name=NAME)
+    assert server.post("credits/deduct", charge, key=organization.keys["consume"]).status_code == 200
+    for caller, path in (
+        ("member", "/dashboard"),
+        ("owner", home(organization)),
+        ("owner", "/dashboard/system?q=" + NAME),
+    ):
+        page = server.get(path, cookie=organization.sessions[caller]).text
+        assert "<script>alert" not in page
+    assert (
+        "&lt;script&gt;alert(1)&lt;/script&gt; &amp; sons"
+        in server.get(f"{home(organization)}/charges", cookie=organization.sessions["member"]).text
+    )
+
+
+def test_nobody_sees_a_screen_without_a_session(server: Running, organization: Organization) -> None:
+    for cookie in (None, "cst_unknown"):
+        answer = server.get(home(organization), cookie=cookie)
+        assert answer.status_code == 401
+        assert f'name="return_to" value="{home(organization)}"' in answer.text
+    key = server.get("/dashboard", key=organization.keys["consume"])
+    assert key.status_code == 403
+    assert "for people" in key.text
+
+
+def test_a_page_loads_nothing_from_elsewhere(server: Running, organization: Organization) -> None:
+    answer = server.get("/dashboard", cookie=organization.sessions["member"])
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'self';")
+    assert "unsafe" not in policy
+    loaded = re.findall(r'<(?:link|script)[^>]* (?:href|src)="([^"]+)"', answer.text)
+    assert len(loaded) == 3
+    for address in loaded:
+        file = server.get(address)
+        assert file.status_code == 200
+        assert "immutable" in file.headers["cache-control"]
+        assert "url(" not in file.text
+    assert server.get("/dashboard/static/../screens.py").status_code == 404
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("screen", SCREENS)
+def test_who_sees_which_screen(
+    server: Running, shared_organization: Organization, screen: str, caller: str
+) -> None:
+    answer = server.get(home(shared_organization) + screen, cookie=shared_organization.sessions[caller])
+    assert answer.status_code == (200 if caller in SCREENS[screen] else 403)
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_only_a_system_administrator_sees_the_system(
+    server: Running, shared_organization: Organization, caller: str
+) -> None:
+    answer = server.get("/dashboard/system", cookie=shared_organization.sessions[caller])
+    assert answer.status_code == (200 if caller == "system_admin" else 403)
+    assert (shared_organization.org_id in answer.text) is (caller == "system_admin")
+
+
+def test_organisations_are_searched_for(server: Running, make_organization: Any) -> None:
+    wanted, other = make_organization(), make_organization()
+    page = server.get(
+        f"/dashboard/system?q={wanted.org_id.upper()}", cookie=wanted.sessions["system_admin"]
+    ).text
+    assert home(wanted) in page
+    assert page.count(other.org_id) == 0
+
+
+def test_credits_are_added_once_however_often_the_form_is_sent(
+    server: Running, organization: Organization, database: Connection
+) -> None:
+    page = server.get(home(organization), cookie=organization.sessions["owner"]).text
+    request_id = re.findall(r'name="request_id" value="([^"]+)"', page)[0]
+    for _ in range(2):
+        sent = send(
+            server,
+            organization,
+            "credits",
+            "owner",
+            credits="50.5",
+            purchase_amount="5",
+            request_id=request_id,
+        )
+        assert (sent.status_code, sent.headers["location"]) == (303, f"{home(organization)}?done=added")
+    shown = server.get(sent.headers["location"], cookie=organization.sessions["owner"]).text
+    assert live(shown, "pool-total") == "1,050.5"
+    assert "were added" in shown
+    audited = database.execute(
+        "select actor, actor_kind, request_id from audit_log where org_id = %s and action = 'pool.updated'"
+        " order by id desc limit 1",
+        [organization.org_id],
+    ).fetchone()
+    assert audited
+    assert audited[:2] == (organization.users["owner"], "user")
+
+
+def test_a_member_is_allocated_more(server: Running, organization: Organization) -> None:
+    sent = send(
+        server, organization, "allocations", "owner", user_id=organization.member, allocated_credits="25"
+    )
+    assert sent.status_code == 303
+    own = server.get("/dashboard", cookie=organization.sessions["member"]).text
+    assert live(own, "remaining") == "125"
+    allocations = server.get(
+        f"credits/{organization.org_id}/allocations", bearer=organization.sessions["owner"]
+    ).json()["items"]
+    assert {each["user_id"]: each["allocated_credits"] for each in allocations}[organization.member] == 125
+
+
+@pytest.mark.parametrize(
+    ("form", "fields", "status", "sentence"),
+    [
+        ("credits", {"credits": "-5"}, 400, "Credits: must be more than zero"),
+        ("credits", {"credits": "1,000"}, 400, "Credits: must be a plain number"),
+        ("credits", {"purchase_amount": "7"}, 422, "Credits: field required"),
+        ("credits", {"credits": "5", "purchase_amount": "0.001"}, 422, "Paid (USD): must have at most 2"),
+        ("allocations", {"allocated_credits": "0"}, 400, "Credits: must be more than zero"),
+        ("allocations", {"allocated_credits": "999999"}, 402, "999,999"),
+    ],
+)
+def test_a_refusal_is_a_sentence_at_the_field(
+    server: Running,
+    shared_organization: Organization,
+    *,
+    form: str,
+    fields: dict[str, str],
+    status: int,
+    sentence: str,
+) -> None:
+    whose = {"user_id": shared_organization.member} if form == "allocations" else {}
+    answer = send(server, shared_organization, form, "owner", **fields, **whose)
+    assert answer.status_code == status
+    problem = re.search(r'<p class="problem" id="([^"]+)-problem">([^<]*)</p>', answer.text)
+    assert problem, answer.text
+    assert sentence in problem[2]
+    field = re.search(rf'<input id="{problem[1]}"[^>]*>', answer.text)
+    assert field
+    assert 'aria-invalid="true"' in field[0]
+    assert f"{problem[1]}-problem" in field[0]
+    for value in fields.values():
+        assert f'value="{value}"' in answer.text
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "https://app.example"])
+@pytest.mark.parametrize("form", ["credits", "allocations"])
+def test_a_forged_form_is_refused(
+    server: Running, shared_organization: Organization, form: str, origin: str
+) -> None:
+    # https://app.example may use the API, but a form of the dashboard is sent from the dashboard.
+    answer = server.request(
+        "POST",
+        f"{home(shared_organization)}/{form}",
+        cookie=shared_organization.sessions["owner"],
+        headers={"Origin": origin},
+        data={"credits": "5"},
+    )
+    assert answer.status_code == 403
+    assert "sent from this site" in answer.text
+
+
+@pytest.mark.parametrize("form", ["credits", "allocations"])
+def test_a_member_sends_no_form_of_the_administrators(
+    server: Running, shared_organization: Organization, form: str
+) -> None:
+    fields = {"credits": "5"} if form == "credits" else {"user_id": "me", "allocated_credits": "5"}
+    assert send(server, shared_organization, form, "member", **fields).status_code == 403
+
+
+def test_charges_are_filtered_and_exported(server: Running, organization: Organization) -> None:
+    for service in ("contact_lookup", "llm_inference", "llm_inference"):
+        charge = organization.charge(service_type=service)
+        assert server.post("credits/deduct", charge, key=organization.keys["consume"]).status_code == 200
+    session = organization.sessions["owner"]
+    page = server.get(
+        f"{home(organization)}/charges?service_type=llm_inference&user_id=", cookie=session
+    ).text
+    assert page.count("<td>llm_inference") == 2
+    export = re.search(r'href="([^"]+charges\.csv[^"]*)"', page)
+    assert export
+    file = server.get(export[1], cookie=session)
+    assert file.headers["content-disposition"] == 'attachment; filename="charges.csv"'
+    rows = list(csv.DictReader(io.StringIO(file.text)))
+    assert [row["service_type"] for row in rows] == ["llm_inference", "llm_inference"]
+    assert {row["org_id"] for row in rows} == {organization.org_id}
+
+
+def test_an_export_has_all_pages_under_one_heading(
+    server: Running, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = [organization.charge(credits=1, org_id=organization.org_id) for _ in range(7)]
+    answer = server.post("credits/deduct/batch", {"charges": batch}, key=organization.keys["consume"])
+    assert answer.status_code == 200
+    monkeypatch.setattr("credit_sdk.operations.LARGEST_PAGE", 3)
+    file = server.get(f"{home(organization)}/charges.csv", cookie=organization.sessions["member"])
+    rows = list(csv.DictReader(io.StringIO(file.text)))
+    assert len(rows) == 7
+    assert len({row["charge_id"] for row in rows}) == 7
+
+
+def test_days_of_the_filter_are_whole_days(server: Running, organization: Organization) -> None:
+    charged = server.post("credits/deduct", organization.charge(), key=organization.keys["consume"])
+    assert charged.status_code == 200
+    session = organization.sessions["member"]
+    charges = server.get(f"credits/{organization.org_id}/charges", bearer=session).json()["items"]
+    day = charges[0]["created_at"][:10]
+    found = server.get(f"{home(organization)}/charges?since={day}&until={day}", cookie=session)
+    assert "contact_lookup" in found.text
+    for beside in ("since=2999-01-01", "until=2001-01-01"):
+        assert "No charges." in server.get(f"{home(organization)}/charges?{beside}", cookie=session).text
+    wrong = server.get(f"{home(organization)}/charges?since=yesterday", cookie=session)
+    assert wrong.status_code == 422
+    assert "From: must be a date" in wrong.text
+
+
+@pytest.mark.parametrize(
+    ("asked", "place"),
+    [
+        ("org_id={org_id}&screen=members", "/dashboard/organizations/{org_id}/members"),
+        ("org_id={org_id}&screen=own", "/dashboard?org_id={org_id}"),
+        ("org_id=//evil.example&screen=overview", "/dashboard?org_id=%2F%2Fevil.example"),
+    ],
+)
+def test_switching_stays_on_the_screen_where_it_is_allowed(
+    server: Running, shared_organization: Organization, asked: str, place: str
+) -> None:
+    org_id = shared_organization.org_id
+    answer = server.get(
+        f"/dashboard/switch?{asked.format(org_id=org_id)}", cookie=shared_organization.sessions["owner"]
+    )
+    assert (answer.status_code, answer.headers["location"]) == (303, place.format(org_id=org_id))
+    member = server.get(
+        f"/dashboard/switch?org_id={org_id}&screen=members", cookie=shared_organization.sessions["member"]
+    )
+    assert member.headers["location"] == f"/dashboard?org_id={org_id}"
+
+
+@pytest.mark.parametrize("org_id", ["x" * 37, "%00", "nowhere", "%20", "é"])
+def test_what_is_no_organisation_is_a_page_not_a_failure(
+    server: Running, shared_organization: Organization, org_id: str
+) -> None:
+    answer = server.get(
+        f"/dashboard/organizations/{org_id}", cookie=shared_organization.sessions["system_admin"]
+    )
+    assert answer.status_code in {403, 404, 422}
+    assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_pages_count_as_requests_of_the_session(start_server: Any, organization: Organization) -> None:
+    slow = start_server(safe_per_minute=1, unsafe_per_minute=1)
+    session = organization.sessions["member"]
+    assert slow.get("/dashboard", cookie=session).status_code == 200
+    refused = slow.get("/dashboard", cookie=session)
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) > 0
+    assert "Too many requests" in refused.text
