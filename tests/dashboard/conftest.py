@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from reference_server.passwords import hash_password
+from tests.dashboard.visiting import PASSWORD
 from tests.server.conftest import (  # noqa: F401 - fixtures
     database,
     demo,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
 
     from tests.server.conftest import Connection, Organization, Running
-
-PASSWORD = "correct horse battery staple"
 
 
 class OpenPage(Protocol):

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-import re
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
 
 from credit_sdk.operations import Allocate
-from tests.dashboard.conftest import PASSWORD
+from tests.dashboard.visiting import PASSWORD, charge, home
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -21,29 +20,11 @@ if TYPE_CHECKING:
     from tests.dashboard.conftest import OpenPage
     from tests.server.conftest import Connection, MakeOrganization, Organization, Running
 
-MOST_STEPS = 60
-DARK = 0.2
-LIGHT = 0.8
-
-
-def home(organization: Organization) -> str:
-    return f"/dashboard/organizations/{organization.org_id}"
-
-
-def charge(server: Running, organization: Organization, **fields: Any) -> None:
-    body = organization.charge(**fields)
-    assert server.post("credits/deduct", body, key=organization.keys["consume"]).status_code == 200
-
 
 def log_in(page: Page, email: str, password: str) -> None:
     page.get_by_label("Email").fill(email)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Log in").click()
-
-
-def brightness(page: Page) -> float:
-    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    return sum(map(int, re.findall(r"\d+", colour)[:3])) / (3 * 255)
 
 
 def test_an_owner_logs_in_and_allocates_while_a_charge_arrives(
@@ -177,61 +158,6 @@ def test_a_name_is_text_and_never_a_script(
     expect(page.get_by_role("heading", name=f"In {name}")).to_be_visible()
     expect(page.get_by_text("<script>alert(1)</script>")).to_be_visible()
     assert page.locator("main img, main script").count() == 0
-
-
-def test_the_keyboard_is_enough(organization: Organization, open_page: OpenPage) -> None:
-    page = open_page(f"{home(organization)}/members", session=organization.sessions["owner"])
-    page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
-    page.keyboard.press("Enter")
-    seen = []
-    field = page.get_by_label(f"Credits for {organization.member}")
-    for _ in range(MOST_STEPS):
-        page.keyboard.press("Tab")
-        focused = page.locator(":focus")
-        seen.append(focused.evaluate("element => getComputedStyle(element).outlineStyle"))
-        if field.evaluate("element => element === document.activeElement"):
-            break
-    expect(field).to_be_focused()
-    assert set(seen) == {"solid"}, "the focus cannot be seen"
-    page.keyboard.type("10")
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("status")).to_have_text("The credits were allocated.")
-    expect(page.get_by_role("row", name=organization.member)).to_contain_text("110")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_follow_the_colour_scheme(organization: Organization, open_page: OpenPage, scheme: Any) -> None:
-    page = open_page(session=organization.sessions["member"], color_scheme=scheme)
-    is_dark = scheme == "dark"
-    assert (brightness(page) < DARK) is is_dark
-    assert (brightness(page) > LIGHT) is not is_dark
-
-
-def test_a_telephone_scrolls_down_only(
-    server: Running, organization: Organization, open_page: OpenPage
-) -> None:
-    charge(server, organization, service_type="s" * 100, service_name="n" * 255)
-    root = organization.sessions["system_admin"]
-    screens = [("/dashboard/login", None), ("/dashboard", organization.sessions["member"])]
-    screens += [(home(organization) + rest, root) for rest in ("", "/members", "/charges", "/history")]
-    for path, session in (*screens, (f"/dashboard/system?q={organization.org_id}", root)):
-        page = open_page(path, session=session, viewport={"width": 320, "height": 640})
-        width = page.evaluate("document.documentElement.scrollWidth")
-        assert width <= 320, f"{path} is {width} wide"
-
-
-def test_every_field_and_chart_has_a_name(
-    server: Running, organization: Organization, open_page: OpenPage
-) -> None:
-    charge(server, organization)
-    for rest in ("", "/members", "/charges"):
-        page = open_page(home(organization) + rest, session=organization.sessions["owner"])
-        for role in ("textbox", "combobox", "button", "link", "img", "table", "progressbar"):
-            for each in page.get_by_role(role).all():
-                expect(each).to_have_accessible_name(re.compile(r"\S"))
-        assert page.get_by_role("heading", level=1).count() == 1
 
 
 def test_a_session_that_ended_leads_to_the_log_in(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reference_server.passwords import hash_password
-from tests.dashboard.conftest import PASSWORD
+from tests.dashboard.visiting import PASSWORD
 
 if TYPE_CHECKING:
     import httpx

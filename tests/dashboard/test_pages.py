@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.dashboard.visiting import home
+
 if TYPE_CHECKING:
     import httpx
 
-    from tests.server.conftest import Connection, Organization, Running
+    from tests.server.conftest import Connection, MakeOrganization, Organization, Running, StartServer
 
 NAME = "<script>alert(1)</script> & sons"
 MANAGERS = {"owner", "admin", "billing_admin", "system_admin"}
@@ -25,10 +27,6 @@ SCREENS = {
     "/charges.csv": MEMBERS,
 }
 CALLERS = sorted(MEMBERS | {"outsider"})
-
-
-def home(organization: Organization) -> str:
-    return f"/dashboard/organizations/{organization.org_id}"
 
 
 def send(
@@ -95,6 +93,7 @@ def test_a_page_loads_nothing_from_elsewhere(server: Running, organization: Orga
     answer = server.get("/dashboard", cookie=organization.sessions["member"])
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("default-src 'self';")
+    assert "form-action 'self'" in policy
     assert "unsafe" not in policy
     loaded = re.findall(r'<(?:link|script)[^>]* (?:href|src)="([^"]+)"', answer.text)
     assert len(loaded) == 3
@@ -124,7 +123,7 @@ def test_only_a_system_administrator_sees_the_system(
     assert (shared_organization.org_id in answer.text) is (caller == "system_admin")
 
 
-def test_organisations_are_searched_for(server: Running, make_organization: Any) -> None:
+def test_organisations_are_searched_for(server: Running, make_organization: MakeOrganization) -> None:
     wanted, other = make_organization(), make_organization()
     page = server.get(
         f"/dashboard/system?q={wanted.org_id.upper()}", cookie=wanted.sessions["system_admin"]
@@ -312,7 +311,23 @@ def test_what_is_no_organisation_is_a_page_not_a_failure(
     assert answer.headers["content-type"].startswith("text/html")
 
 
-def test_pages_count_as_requests_of_the_session(start_server: Any, organization: Organization) -> None:
+def test_credits_are_bought_where_they_are_sold(
+    server: Running, start_server: StartServer, shared_organization: Organization
+) -> None:
+    session = shared_organization.sessions["owner"]
+    sold = server.get(home(shared_organization), cookie=session).text
+    assert f'href="https://shop.example/buy?org={shared_organization.org_id}"' in sold
+    assert "Buy credits" not in start_server().get(home(shared_organization), cookie=session).text
+
+
+def test_the_site_begins_with_the_dashboard(server: Running) -> None:
+    answer = server.get("/")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/dashboard")
+
+
+def test_pages_count_as_requests_of_the_session(
+    start_server: StartServer, organization: Organization
+) -> None:
     slow = start_server(safe_per_minute=1, unsafe_per_minute=1)
     session = organization.sessions["member"]
     assert slow.get("/dashboard", cookie=session).status_code == 200

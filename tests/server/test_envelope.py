@@ -56,7 +56,7 @@ def test_health(server: Running) -> None:
     ("method", "path", "status", "code"),
     [
         ("GET", "/nowhere", 404, "not_found"),
-        ("GET", "/", 404, "not_found"),
+        ("GET", "/dashboard/nowhere", 404, "not_found"),
         ("GET", "/healthz/", 404, "not_found"),
         ("POST", "/healthz", 405, "method_not_allowed"),
         ("GET", "/api", 401, "not_authenticated"),

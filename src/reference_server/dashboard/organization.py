@@ -17,6 +17,7 @@ from reference_server.dashboard.forms import Form, read_fields, read_form, trimm
 from reference_server.dashboard.rendering import BASE_PATH, Pages, segment
 from reference_server.dashboard.visits import Visit
 from reference_server.encoding import CSV_TYPE, csv_lines
+from reference_server.settings import Settings
 
 _PAGE = 50
 _TOP = 10
@@ -35,7 +36,7 @@ class OrganizationScreens:
     """Answers with an organisation's screens, and carries their forms out."""
 
     pages: Pages
-    body_seconds: float
+    settings: Settings
 
     async def overview(self, visit: Visit) -> Response:
         """Show the pool, the subscription, the forecast and what was used."""
@@ -105,6 +106,7 @@ class OrganizationScreens:
             forecast=await visit.execute(operations.GetForecast(org_id=org_id)),
             left=await visit.execute(operations.GetBurnDown(org_id=org_id)),
             caps=await _caps(visit, org_id, "organization"),
+            top_up_url=self._top_up_url(org_id),
             now=datetime.now(UTC),
         )
 
@@ -148,8 +150,12 @@ class OrganizationScreens:
             **values,
         )
 
+    def _top_up_url(self, org_id: str) -> str | None:
+        template = self.settings.top_up_url
+        return template.replace("{org_id}", segment(org_id)) if template else None
+
     async def _entered(self, visit: Visit) -> Form:
-        fields = trimmed(await read_form(visit.request, self.body_seconds))
+        fields = trimmed(await read_form(visit.request, self.settings.body_seconds))
         subject, request_id = fields.get("user_id", ""), fields.get("request_id") or new_request_id()
         return Form(subject, fields, request_id=request_id)
 

@@ -54,14 +54,16 @@ class Pages:
         text = self._templates.get_template(template).render(
             {"log_in_elsewhere": self._log_in_elsewhere, "visit": None, "watch": None, **values}
         )
-        return HTMLResponse(text, status, {**(headers or {}), **_POLICIES})
+        return HTMLResponse(text, status, {**(headers or {}), **self._policies()})
 
-
-_POLICIES = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'",
-    # Without a referrer, browsers would not say either which site a form was sent from.
-    "Referrer-Policy": "same-origin",
-}
+    def _policies(self) -> Mapping[str, str]:
+        # Logging out of a provider leads from a form to the provider's own site.
+        forms = "" if self._log_in_elsewhere else "; form-action 'self'"
+        return {
+            "Content-Security-Policy": f"default-src 'self'; frame-ancestors 'none'; base-uri 'none'{forms}",
+            # Without a referrer, browsers would not say either which site a form was sent from.
+            "Referrer-Policy": "same-origin",
+        }
 
 
 def static_routes() -> list[BaseRoute]:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from credit_sdk.backends.sql import AsyncSqlBackend
@@ -52,7 +52,7 @@ class Screens:
     def routes(self) -> list[BaseRoute]:
         """Return the addresses."""
         own = OwnScreen(self._pages)
-        organization = OrganizationScreens(self._pages, self._settings.body_seconds)
+        organization = OrganizationScreens(self._pages, self._settings)
         screens: dict[str, tuple[Screen, str]] = {
             BASE_PATH: (own.show, "GET"),
             f"{BASE_PATH}/switch": (own.switch, "GET"),
@@ -67,6 +67,7 @@ class Screens:
         }
         log_ins = self._log_ins
         return [
+            Route("/", _begin),
             *static_routes(),
             Route(f"{BASE_PATH}/login", self._explaining(f"{BASE_PATH}/login", log_ins.show)),
             Route(
@@ -123,3 +124,8 @@ class Screens:
                 )
 
         return answer
+
+
+async def _begin(_: Request) -> Response:
+    """Lead whoever types the site's name, or has logged out of a provider, to the dashboard."""
+    return RedirectResponse(BASE_PATH, 303)
