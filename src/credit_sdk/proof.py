@@ -24,7 +24,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from credit_sdk.errors import BrokenProofError
-from credit_sdk.models import ChainHead, ChainLink, Entry, EntryKind, Proof
+from credit_sdk.models import ChainHead, ChainLink, Entry, EntryKind, ListedLink, Proof
 
 RECEIPT_FORMAT: Final = "credits-receipt-1"
 CHAIN_FORMAT: Final = "credits-chain-1"
@@ -67,7 +67,7 @@ class _Segment(BaseModel):
     previous: str
 
 
-class _Link(ChainLink):
+class _Link(ListedLink):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
 
@@ -77,12 +77,14 @@ class CheckedChain:
 
     `vouched` is the sequence number of the head that was given: rows up to it are those of the true chain.
     Whoever can change the database can have put later ones there since. None if none was given.
+    The rows of `detached` links are in an archive, so that only their digests were there.
     """
 
     org_id: str
     links: int
     head: ChainHead
     vouched: int | None = None
+    detached: int = 0
 
 
 def entry_digest(kind: EntryKind, entry: Entry) -> bytes:
@@ -142,7 +144,10 @@ def segment(org_id: str, after: int, previous: str, links: Iterable[ChainLink]) 
     """Return the lines that `check_chain` reads, for links that follow the digest `previous`."""
     yield json.dumps({"format": CHAIN_FORMAT, "org_id": org_id, "after": after, "previous": previous})
     for link in links:
-        yield json.dumps(link.model_dump(mode="json"))
+        fields = link.model_dump(mode="json")
+        if fields.get("entry_digest") is None:
+            fields.pop("entry_digest", None)
+        yield json.dumps(fields)
 
 
 def check_chain(lines: Iterable[str], *, head: str | None = None) -> CheckedChain:
@@ -159,21 +164,29 @@ def check_chain(lines: Iterable[str], *, head: str | None = None) -> CheckedChai
         raise _broken(1, "there is nothing before the first link")
     sequence, digest = start.after, _from_hex(start.previous)
     vouched = sequence if digest.hex() == head else None
+    detached = 0
     for line in reading:
         sequence += 1
         link = _read(_Link, line, "the link", sequence)
         if link.sequence != sequence:
             raise _broken(sequence, f"the link {link.sequence} stands in its place")
-        digest = chain_digest(digest, sequence, _entry_digest(start.org_id, link))
+        detached += not link.entry
+        digest = chain_digest(digest, sequence, _sealed_digest(start.org_id, link))
         if digest.hex() != link.digest:
             raise _broken(sequence, "the row or the link was changed")
         if link.digest == head:
             vouched = sequence
     if head is not None and vouched is None:
         raise _broken(sequence, f"the chain had not the head {head} between {start.after} and {sequence}")
-    return CheckedChain(
-        start.org_id, sequence - start.after, ChainHead(sequence=sequence, digest=digest.hex()), vouched
-    )
+    last = ChainHead(sequence=sequence, digest=digest.hex())
+    return CheckedChain(start.org_id, sequence - start.after, last, vouched, detached)
+
+
+def _sealed_digest(org_id: str, link: ListedLink) -> bytes:
+    """Return the digest of a link's row, or the one that stands for a row in an archive."""
+    if link.entry_digest is not None and not link.entry:
+        return bytes.fromhex(link.entry_digest)
+    return _entry_digest(org_id, link)
 
 
 def _entry_digest(org_id: str, link: ChainLink) -> bytes:

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command()(serve)
     app.command("migrate")(migrate_database)
     app.command("run-due")(run_due)
+    app.command("archive")(archive)
     token = typer.Typer(help="Make sessions and API keys, on the database.", no_args_is_help=True)
     token.command("create-session")(create_session)
     token.command("create-key")(create_key)
@@ -116,6 +117,29 @@ def run_due(
         finally:
             backend.close()
     typer.echo(json.dumps(done) if as_json else _sentence(done))
+
+
+def archive(
+    before: Annotated[
+        datetime,
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
+            help="A day or moment (UTC): what is older is archived.",
+        ),
+    ],
+    batch: Annotated[int, typer.Option(min=1, max=100_000, help="How many charges at once.")] = 1_000,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Move the metadata of old, sealed charges into the archive, month by month.
+
+    Safe to stop, to repeat and to run while everybody charges. Needs the owner of the tables.
+    """
+    url = _database_url(database_url)
+    with _one_line_errors(url):
+        from reference_server.archiving import archive_before  # noqa: PLC0415
+
+        archived = archive_before(url, before.replace(tzinfo=UTC), batch)
+    typer.echo(f"{archived} charges archived.")
 
 
 def _sentence(done: dict[str, int]) -> str:

@@ -112,7 +112,7 @@ def test_every_row_is_sealed_once_in_the_order_of_time(books: Books, sealed: Mem
     assert sealed_requests(books) == [f"job-{number}" for number in range(1, 6)]
     assert [item["sequence"] for item in chain(books)["items"]] == list(range(1, 8))
     assert books.do(SEAL)["entries_sealed"] == 0
-    assert verify(books) == {"entries": 7, "waiting": 0, "breaks": []}
+    assert verify(books) == {"entries": 7, "detached": 0, "waiting": 0, "breaks": []}
 
 
 def test_an_older_transaction_that_commits_after_a_younger_one_was_sealed_is_not_skipped(
@@ -209,7 +209,7 @@ def test_chains_are_each_organisations_own(books: Books, sealed: Member) -> None
     seal_all(books)
     [link] = books.do(Call("list_chain", {"org_id": "other"}))["items"]
     assert (link["sequence"], link["kind"]) == (1, "billing_event")
-    assert verify(books, "other") == {"entries": 1, "waiting": 0, "breaks": []}
+    assert verify(books, "other") == {"entries": 1, "detached": 0, "waiting": 0, "breaks": []}
 
 
 def test_digests_are_those_that_python_computes(books: Books, sealed: Member) -> None:

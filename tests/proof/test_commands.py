@@ -31,7 +31,7 @@ def test_verify_says_that_the_chains_fit(sealed: Books) -> None:
     assert found.stdout.endswith("6 rows sealed, 0 waiting: the chains fit.\n")
     document = json.loads(run("verify", ORG, "--json", url=sealed.url).stdout)
     assert document["differences"] == []
-    assert document["chain"] == {"entries": 6, "waiting": 0, "breaks": []}
+    assert document["chain"] == {"entries": 6, "detached": 0, "waiting": 0, "breaks": []}
 
 
 def test_verify_names_the_first_sequence_number_that_was_changed(sealed: Books) -> None:

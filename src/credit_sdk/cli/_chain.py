@@ -13,7 +13,7 @@ from credit_sdk.cli._progress import counted, read_lines
 from credit_sdk.errors import BrokenProofError, ConfigurationError
 
 if TYPE_CHECKING:
-    from credit_sdk.models import ChainLink, ChainVerification
+    from credit_sdk.models import ChainVerification, ListedLink
     from credit_sdk.service import CreditDeductionService
 
 Head = Annotated[
@@ -108,7 +108,8 @@ def show_chain(found: "ChainVerification") -> None:
         row = f" ({each.kind} {each.entry_id})" if each.entry_id else ""
         print(f"{each.org_id}: the chain is broken at {place}{row}: {each.reason}")
     verdict = "the chains fit." if not found.breaks else "the chains DO NOT fit."
-    print(f"{found.entries} rows sealed, {found.waiting} waiting: {verdict}")
+    detached = f", {found.detached} of them in a detached archive" if found.detached else ""
+    print(f"{found.entries} rows sealed{detached}, {found.waiting} waiting: {verdict}")
 
 
 def _exported(billing: "CreditDeductionService", org_id: str, after: int) -> Iterator[str]:
@@ -118,7 +119,7 @@ def _exported(billing: "CreditDeductionService", org_id: str, after: int) -> Ite
     fields = {"org_id": org_id, "limit": _AT_ONCE}
     page = billing.execute(parse(ListChain, fields | {"after": after}))
 
-    def links() -> "Iterator[ChainLink]":
+    def links() -> "Iterator[ListedLink]":
         items = page.items
         while items:
             yield from items

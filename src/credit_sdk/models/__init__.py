@@ -41,6 +41,7 @@ from credit_sdk.models.proving import (
     ChainVerification,
     Entry,
     EntryKind,
+    ListedLink,
     Proof,
     Sealing,
 )
@@ -114,6 +115,7 @@ __all__ = [
     "HoldCharges",
     "HoldStatus",
     "LeftOnDay",
+    "ListedLink",
     "Member",
     "MemberPage",
     "Organization",

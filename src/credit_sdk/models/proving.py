@@ -33,9 +33,13 @@ class ChainBreak(Result):
 
 
 class ChainVerification(Result):
-    """The outcome of computing every link anew; `waiting` rows are not sealed yet."""
+    """The outcome of computing every link anew; `waiting` rows are not sealed yet.
+
+    Of `detached` rows some is in an archive that is detached: their links fit, and the rows cannot be seen.
+    """
 
     entries: int
+    detached: int = 0
     waiting: int
     breaks: tuple[ChainBreak, ...]
 
@@ -54,12 +58,18 @@ class ChainLink(Result):
     digest: Digest
 
 
+class ListedLink(ChainLink):
+    """One link; where the row's archive is detached, `entry` is empty and `entry_digest` stands for it."""
+
+    entry_digest: Digest | None = None
+
+
 class ChainPage(Result):
     """Links in their order; `previous` is the digest of the link before the first one."""
 
     org_id: str
     previous: Digest
-    items: tuple[ChainLink, ...]
+    items: tuple[ListedLink, ...]
 
 
 class ChainHead(Result):

@@ -1,5 +1,6 @@
 -- A row as it is digested: its values as texts, in the order of `ledger.entry_names`. NULL unless there is
--- exactly one such row: a second one under the same id would hide behind the first.
+-- exactly one such row: a second one under the same id would hide behind the first. NULL as well if some of
+-- it is in an archive that is detached.
 CREATE OR REPLACE FUNCTION ledger.entry_of(org_id TEXT, kind TEXT, entry_id UUID) RETURNS TEXT[]
 LANGUAGE plpgsql
 STABLE
@@ -11,14 +12,20 @@ DECLARE
   _entry TEXT[];
 BEGIN
   IF entry_of.kind = 'charge' THEN
-    SELECT CASE count(*) WHEN 1 THEN max(ARRAY[
+    SELECT CASE WHEN count(*) = 1 AND count(archive.metadata) = 1 THEN max(ARRAY[
       charge.id::TEXT, charge.org_id, charge.user_id, charge.allocation_id::TEXT, charge.credits_used::TEXT,
       charge.service_type, charge.service_name, charge.api_cost::TEXT, charge.markup_applied::TEXT,
-      charge.request_id, charge.request_metadata::TEXT, charge.refund_of::TEXT, charge.hold_id::TEXT,
+      charge.request_id, archive.metadata, charge.refund_of::TEXT, charge.hold_id::TEXT,
       charge.remaining_after::TEXT, charge.refundable_after::TEXT, ledger.entry_moment(charge.created_at),
       charge.api_key_id
     ]) END INTO _entry
     FROM public.credit_usage_attribution AS charge
+    CROSS JOIN LATERAL (
+      SELECT CASE
+        WHEN charge.request_metadata IS NOT NULL THEN charge.request_metadata::TEXT
+        ELSE ledger.archived_metadata(charge.org_id, charge.id, charge.created_at)
+      END AS metadata
+    ) AS archive
     WHERE charge.org_id = entry_of.org_id AND charge.id = entry_of.entry_id;
   ELSE
     SELECT ARRAY[

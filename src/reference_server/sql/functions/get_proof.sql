@@ -32,6 +32,13 @@ BEGIN
     )));
   END IF;
 
+  IF ledger.is_detached(_link.org_id, _link.kind, _entry_id) THEN
+    PERFORM ledger.refuse(ledger.problem('conflict', format(
+      'The details of the charge %s are in an archive that is detached: attach it again to prove the charge.',
+      get_proof.request_id
+    )));
+  END IF;
+
   SELECT jsonb_build_object(
     'org_id', _link.org_id,
     'sequence', _link.sequence,

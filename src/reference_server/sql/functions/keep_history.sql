@@ -14,8 +14,13 @@ $$;
 REVOKE ALL ON FUNCTION ledger.keep_history FROM PUBLIC;
 
 CREATE OR REPLACE TRIGGER keep_history_of_rows
-BEFORE UPDATE OR DELETE ON credit_usage_attribution
+BEFORE UPDATE OR DELETE ON credit_usage_archive
 FOR EACH ROW
+EXECUTE FUNCTION ledger.keep_history();
+
+CREATE OR REPLACE TRIGGER keep_history_of_table
+BEFORE TRUNCATE ON credit_usage_archive
+FOR EACH STATEMENT
 EXECUTE FUNCTION ledger.keep_history();
 
 CREATE OR REPLACE TRIGGER keep_history_of_table

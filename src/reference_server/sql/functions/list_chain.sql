@@ -36,6 +36,12 @@ BEGIN
             ),
             '{}'
           ),
+          -- What stands for a row whose archive is detached.
+          'entry_digest', CASE
+            WHEN ledger.entry_of(list_chain.org_id, page.kind, page.entry_id) IS NULL
+              AND ledger.is_detached(list_chain.org_id, page.kind, page.entry_id)
+              THEN encode(page.entry_digest, 'hex')
+          END,
           'digest', encode(page.digest, 'hex')
         )
         ORDER BY page.sequence

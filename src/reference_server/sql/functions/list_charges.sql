@@ -55,7 +55,13 @@ BEGIN
     FROM (
       SELECT
         charge.id AS charge_id, charge.org_id, charge.user_id, charge.credits_used,
-        charge.service_type, charge.service_name, charge.request_id, charge.request_metadata,
+        charge.service_type, charge.service_name, charge.request_id,
+        -- What is in an archive that is detached is not shown.
+        coalesce(
+          charge.request_metadata,
+          ledger.archived_metadata(charge.org_id, charge.id, charge.created_at)::JSONB,
+          '{}'
+        ) AS request_metadata,
         charge.refund_of, charge.created_at
       FROM public.credit_usage_attribution AS charge
       -- An allocation is of one organisation: naming both would have the planner expect few of its rows.

@@ -1,5 +1,6 @@
 -- Compute every link anew, of one organisation's chain or of all, and answer the first of each chain that
--- does not fit. One statement: it sees one moment.
+-- does not fit. One statement: it sees one moment. Of rows whose archive is detached only the links are
+-- looked at: what was sealed is in the archive, and can be checked with it.
 CREATE OR REPLACE FUNCTION ledger.verify_chain(org_id TEXT DEFAULT NULL, OUT document JSONB)
 LANGUAGE plpgsql
 STABLE
@@ -29,7 +30,8 @@ BEGIN
   ), computed AS (
     SELECT
       link.*, head.sequence AS head_sequence, head.digest AS head_digest,
-      entry IS NULL AS is_gone, ledger.entry_digest(link.kind, entry) AS row_digest
+      entry IS NULL AS is_gone, ledger.entry_digest(link.kind, entry) AS row_digest,
+      entry IS NULL AND ledger.is_detached(link.org_id, link.kind, link.entry_id) AS is_detached
     FROM link
     LEFT JOIN head ON head.org_id = link.org_id
     CROSS JOIN LATERAL ledger.entry_of(link.org_id, link.kind, link.entry_id) AS entry
@@ -44,8 +46,10 @@ BEGIN
       computed.org_id, computed.sequence, computed.kind, computed.entry_id,
       CASE
         WHEN computed.previous_sequence <> computed.sequence - 1 THEN 'links before this one are missing'
-        WHEN computed.is_gone THEN 'the row is missing, or there is a second one under its id'
-        WHEN computed.row_digest <> computed.entry_digest THEN 'the row was changed after it was sealed'
+        WHEN computed.is_gone AND NOT computed.is_detached
+          THEN 'the row is missing, or there is a second one under its id'
+        WHEN computed.row_digest <> computed.entry_digest AND NOT computed.is_detached
+          THEN 'the row was changed after it was sealed'
         WHEN
           computed.digest <> ledger.chain_digest(computed.previous, computed.sequence, computed.entry_digest)
           THEN 'the link was changed'
@@ -70,6 +74,7 @@ BEGIN
   )
   SELECT jsonb_build_object(
     'entries', (SELECT count(*) FROM link),
+    'detached', (SELECT count(*) FROM computed WHERE computed.is_detached),
     'waiting', (SELECT count(*) FROM unsealed),
     'breaks', coalesce(
       (
