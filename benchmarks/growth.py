@@ -59,6 +59,13 @@ def run(setting: Setting, rounds: int) -> Iterator[Figure | Exhibit]:
         yield from _plans(histories[LONG])
 
 
+def fill(connection: Connection, rows: int) -> None:
+    """Give migrated, empty books a history of so many charges."""
+    connection.execute("SELECT set_config('history.rows', %s, FALSE)", [str(rows)])
+    connection.execute((SQL / "history.sql").read_bytes())
+    connection.execute("VACUUM (ANALYZE)")
+
+
 def _side(connection: Connection, statement: str) -> Side:
     """Return PostgreSQL's processor time for each of some calls."""
     pid, asked = connection.info.backend_pid, statement.encode()
@@ -80,9 +87,7 @@ def _history(setting: Setting, name: str, rows: int) -> Iterator[Connection]:
     url = urlsplit(setting.database_url)._replace(path=f"/{name}").geturl()
     migrate(url)
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("SELECT set_config('history.rows', %s, FALSE)", [str(rows)])
-        connection.execute((SQL / "history.sql").read_bytes())
-        connection.execute("VACUUM (ANALYZE)")
+        fill(connection, rows)
         yield connection
     with CreditDeductionService(url) as billing:
         books = billing.execute(VerifyLedger())
