@@ -17,6 +17,12 @@ def spent_microseconds(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1_000
 
 
+def spent_by_threads(pid: int) -> float:
+    """Return the processor time of all threads of a process, in microseconds."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1_000
+
+
 def backend_microseconds(connection: "psycopg.Connection[tuple[object, ...]]", work: str, calls: int) -> Side:
     """Return a side: the processor time that PostgreSQL spends on each of the `calls` of some work."""
     pid, statement = connection.info.backend_pid, work.encode()

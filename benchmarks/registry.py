@@ -18,6 +18,9 @@ BENCHMARKS = {
     "p8": "benchmarks.over_http",
     "p9": "benchmarks.growth",
     "p10": "benchmarks.imports",
+    "p12": "benchmarks.peers",
+    "documents": "benchmarks.source_documents",
+    "endpoint": "benchmarks.endpoint",
     "gateway": "benchmarks.gateway",
 }
 """Where each benchmark is, in the order in which they run."""
