@@ -2,7 +2,8 @@
 
 python -m benchmarks                                    # all of them
 python -m benchmarks p5 p6 --rounds 7 --json out.json   # some
-python -m benchmarks --keep                             # into the file that docs/performance.md is made of
+python -m benchmarks --keep                             # and docs/performance.md is made of them
+python -m benchmarks report                             # make that page anew
 python -m benchmarks --list
 """
 
@@ -16,16 +17,19 @@ from rich.table import Table
 
 from benchmarks.measuring import FEWEST_ROUNDS, ROUNDS, Figure
 from benchmarks.registry import chosen
+from benchmarks.report import KEPT, RESULTS, number
+from benchmarks.report import write as write_report
 from benchmarks.running import keep, machine, measure, pressure
 from benchmarks.setting import served
 
-RESULTS = Path(__file__).parent / "results"
-KEPT = RESULTS / "kept.json"
 WIDTH = 160
 
 
 def main() -> None:
     """Measure, and check at the end that no figure cost a guarantee."""
+    if sys.argv[1:] == ["report"]:
+        write_report()
+        return
     arguments = _arguments()
     benchmarks = chosen(arguments.names)
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
@@ -40,7 +44,7 @@ def main() -> None:
         )
 
         def show(name: str, figure: Figure) -> None:
-            console.print(f"{name}: {figure.name}: {_number(figure, figure.value)}", style="dim")
+            console.print(f"{name}: {figure.name}: {number(figure.document(), 'value')}", style="dim")
             table.add_row(name, *_cells(figure))
 
         results = measure(benchmarks, setting, arguments.rounds, show)
@@ -49,10 +53,11 @@ def main() -> None:
     console.print(f"{results['charges']} charges; the books {agree}. {pressure()}.")
     if not results["verified"]:
         raise SystemExit(1)
-    keep(
-        results,
-        KEPT if arguments.keep else arguments.json or RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json",
-    )
+    if arguments.keep:
+        keep(results, KEPT)
+        write_report()
+    else:
+        keep(results, arguments.json or RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json")
 
 
 def _arguments() -> argparse.Namespace:
@@ -60,7 +65,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", help="which benchmarks; all if none is named")
     parser.add_argument("--rounds", type=_rounds, default=ROUNDS, help=f"at least {FEWEST_ROUNDS}")
     parser.add_argument("--json", type=Path, help="the file that keeps the figures")
-    parser.add_argument("--keep", action="store_true", help=f"keep the figures in {KEPT.name}")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the figures, and put them into docs/performance.md"
+    )
     parser.add_argument("--list", action="store_true", help="say what there is, and measure nothing")
     arguments = parser.parse_args()
     try:
@@ -78,13 +85,10 @@ def _rounds(text: str) -> int:
 
 
 def _cells(figure: Figure) -> tuple[str, ...]:
-    lowest, highest = _number(figure, figure.lowest), _number(figure, figure.highest)
+    document = figure.document()
+    value, lowest, highest = (number(document, field) for field in ("value", "lowest", "highest"))
     spread = "" if lowest == highest else f"{lowest} to {highest}"
-    return (figure.name, _number(figure, figure.value), spread, figure.aim, figure.verdict, figure.note)
-
-
-def _number(figure: Figure, value: float) -> str:
-    return f"{value:.2f}" if figure.unit == "ratio" else f"{value:,.1f}"
+    return (figure.name, value, spread, figure.aim, figure.verdict, figure.note)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,9 @@
-"""P9: what a long history costs those who charge and look, beside a short one.
+"""P9: what a long history costs those who charge and look, beside a short one."""
 
-`CREDITS_BENCH_ROWS` says how long the long one is; a million charges are the default.
-"""
-
-import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,7 +19,7 @@ from reference_server.migrate import migrate
 
 Connection = psycopg.Connection[tuple[object, ...]]
 SHORT = 10_000
-LONG = int(os.environ.get("CREDITS_BENCH_ROWS", "1000000"))
+LONG = 1_000_000
 SQL = Path(__file__).with_name("sql")
 CALLS = 20
 EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, SUMMARY OFF)"
@@ -43,20 +40,29 @@ QUESTIONS = {
 """What is asked, with how many times the short history's time it may take."""
 
 
-def run(setting: Setting, rounds: int) -> Iterator[Figure | Exhibit]:
+def benchmark(long: int) -> Benchmark:
+    """Return the benchmark with a long history of so many charges."""
+    return Benchmark(
+        compares=f"{long:,} charges of history beside {SHORT:,}: what PostgreSQL spends on each call",
+        target="1.5 times for a charge, a check, a balance, a replay, the last 50, 30 days; 3 for the system",
+        run=partial(run, long=long),
+    )
+
+
+def run(setting: Setting, rounds: int, *, long: int) -> Iterator[Figure | Exhibit]:
     """Yield the ratios, and the plans of the long history."""
     with ExitStack() as stack:
         histories = {
-            rows: stack.enter_context(_history(setting, f"history_{rows}", rows)) for rows in (SHORT, LONG)
+            rows: stack.enter_context(_history(setting, f"history_{rows}", rows)) for rows in (SHORT, long)
         }
         for name, (target, statement) in QUESTIONS.items():
             spent = in_turn(
                 {str(rows): _side(connection, statement) for rows, connection in histories.items()}, rounds
             )
-            short, long = spent[str(SHORT)], spent[str(LONG)]
-            note = f"{min(long):.0f} against {min(short):.0f} us at best"
-            yield ratio(f"{name}: {LONG:,} charges / {SHORT:,}", long, short, target=target, note=note)
-        yield from _plans(histories[LONG])
+            few, many = spent[str(SHORT)], spent[str(long)]
+            note = f"{min(many):.0f} against {min(few):.0f} us at best"
+            yield ratio(f"{name}: {long:,} charges / {SHORT:,}", many, few, target=target, note=note)
+        yield from _plans(histories[long])
 
 
 def fill(connection: Connection, rows: int) -> None:
@@ -102,8 +108,4 @@ def _plans(connection: Connection) -> Iterator[Exhibit]:
         yield Exhibit(name, "\n".join(str(row[0]) for row in rows))
 
 
-BENCHMARK = Benchmark(
-    compares=f"{LONG:,} charges of history beside {SHORT:,}: what PostgreSQL spends on each call",
-    target="1.5 times for a charge, a check, a balance, a replay, the last 50, 30 days; 3 for the system",
-    run=run,
-)
+BENCHMARK = benchmark(LONG)

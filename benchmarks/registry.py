@@ -17,6 +17,7 @@ BENCHMARKS = {
     "p6": "benchmarks.direct_sql",
     "p8": "benchmarks.over_http",
     "p9": "benchmarks.growth",
+    "p9-ten-million": "benchmarks.growth_ten_million",
     "p10": "benchmarks.imports",
     "p12": "benchmarks.peers",
     "documents": "benchmarks.source_documents",
@@ -24,6 +25,8 @@ BENCHMARKS = {
     "gateway": "benchmarks.gateway",
 }
 """Where each benchmark is, in the order in which they run."""
+ON_REQUEST = {"p9-ten-million"}
+"""Those that run only when they are named."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,12 @@ def named(name: str) -> Benchmark:
 
 
 def chosen(names: Sequence[str]) -> dict[str, Benchmark]:
-    """Return the benchmarks of these names, and all of them if there are none.
+    """Return the benchmarks of these names, and without names all but those that run on request.
 
     Raises `ValueError` for a name that is none.
     """
     unknown = sorted(set(names) - BENCHMARKS.keys())
     if unknown:
         raise ValueError(f"There is no benchmark {', '.join(unknown)}: there are {', '.join(BENCHMARKS)}.")
-    return {name: named(name) for name in BENCHMARKS if name in names or not names}
+    wanted = names or BENCHMARKS.keys() - ON_REQUEST
+    return {name: named(name) for name in BENCHMARKS if name in wanted}
