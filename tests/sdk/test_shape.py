@@ -91,6 +91,8 @@ def test_every_operation_has_an_address_or_belongs_to_the_database_alone() -> No
     }
     assert declared - set(wire.ADDRESS_OF) == {
         operations.ExpireHolds,
+        operations.PlaceHoldBatch,
+        operations.CaptureHoldBatch,
         operations.RunDue,
         operations.VerifyLedger,
         operations.Seal,

@@ -136,8 +136,7 @@ class Charges(Caps):
         try:
             return models.BatchOutcome(request_id=charge.request_id, receipt=self.deduct(charge))
         except CreditError as error:
-            problem = models.Problem.model_validate(problem_from_error(error))
-            return models.BatchOutcome(request_id=charge.request_id, problem=problem)
+            return models.BatchOutcome(request_id=charge.request_id, problem=problem_of(error))
 
     def _charge_to_refund(self, operation: Refund) -> Entry:
         if operation.charge_id is not None:
@@ -212,3 +211,8 @@ def receipt(entry: Entry, *, replayed: bool = False) -> dict[str, Any]:
 
 def _shown(millicredits: int) -> str:
     return format_credits(from_millicredits(millicredits))
+
+
+def problem_of(error: CreditError) -> models.Problem:
+    """Return a refusal as the outcome of a batch tells it."""
+    return models.Problem.model_validate(problem_from_error(error))

@@ -7,9 +7,23 @@ from credit_sdk import models
 from credit_sdk.amounts import to_millicredits
 from credit_sdk.backends._memory_books import Allocation, Content, Hold, id_taken, insufficient
 from credit_sdk.backends._memory_caps import spender_of
-from credit_sdk.backends._memory_charges import Charges, content_of, receipt
-from credit_sdk.errors import HoldClosedError, HoldExpiredError, IdempotencyConflictError, RefusedError
-from credit_sdk.operations import CaptureHold, ExpireHolds, GetHold, PlaceHold, VoidHold
+from credit_sdk.backends._memory_charges import Charges, content_of, problem_of, receipt
+from credit_sdk.errors import (
+    CreditError,
+    HoldClosedError,
+    HoldExpiredError,
+    IdempotencyConflictError,
+    RefusedError,
+)
+from credit_sdk.operations import (
+    CaptureHold,
+    CaptureHoldBatch,
+    ExpireHolds,
+    GetHold,
+    PlaceHold,
+    PlaceHoldBatch,
+    VoidHold,
+)
 
 
 class Holds(Charges):
@@ -58,6 +72,14 @@ class Holds(Charges):
                 self.close_hold(hold, "captured")
                 return self._capture(hold, credits, operation.request_metadata)
 
+    def place_hold_batch(self, operation: PlaceHoldBatch) -> models.HoldBatchResult:
+        """Place holds one after the other; one that is refused does not stop the others."""
+        return models.HoldBatchResult(outcomes=tuple(map(self._outcome_of_placing, operation.holds)))
+
+    def capture_hold_batch(self, operation: CaptureHoldBatch) -> models.CaptureBatchResult:
+        """Capture holds one after the other; one that is refused does not stop the others."""
+        return models.CaptureBatchResult(outcomes=tuple(map(self._outcome_of_capturing, operation.captures)))
+
     def void_hold(self, operation: VoidHold) -> models.Hold:
         """Give a hold back."""
         hold = self.find_hold(operation.hold_id, operation.org_id)
@@ -79,6 +101,18 @@ class Holds(Charges):
         for hold in overdue[: operation.limit]:
             self.close_hold(hold, "expired")
         return models.ExpiredHolds(expired=len(overdue[: operation.limit]))
+
+    def _outcome_of_placing(self, hold: PlaceHold) -> models.HoldOutcome:
+        try:
+            return models.HoldOutcome(request_id=hold.request_id, hold=self.place_hold(hold))
+        except CreditError as error:
+            return models.HoldOutcome(request_id=hold.request_id, problem=problem_of(error))
+
+    def _outcome_of_capturing(self, capture: CaptureHold) -> models.CaptureOutcome:
+        try:
+            return models.CaptureOutcome(hold_id=capture.hold_id, receipt=self.capture_hold(capture))
+        except CreditError as error:
+            return models.CaptureOutcome(hold_id=capture.hold_id, problem=problem_of(error))
 
     def _held_before(self, operation: PlaceHold, content: Content) -> Hold | None:
         """Return the hold that the request id already stands for, open or captured.

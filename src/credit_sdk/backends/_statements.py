@@ -14,7 +14,7 @@ from psycopg.types.numeric import Int8
 
 from credit_sdk.amounts import Credits, to_millicredits
 from credit_sdk.models import ActorKind
-from credit_sdk.operations import DeductBatch, Metadata, Operation, Part, ResultT_co
+from credit_sdk.operations import CaptureHold, DeductBatch, Metadata, Operation, Part, PlaceHold, ResultT_co
 from credit_sdk.operations._base import RequestId
 
 Row = tuple[Any, ...]
@@ -120,15 +120,18 @@ def argument(operation: Operation[Any], name: str, scale: int) -> Any:
     if name in shape.amounts:
         return Int8(to_millicredits(value, scale))
     if isinstance(value, tuple):
-        items = [_part(each, scale) if isinstance(each, Part) else each for each in value]
+        items = [
+            _item(each, scale) if isinstance(each, Part | PlaceHold | CaptureHold) else each for each in value
+        ]
         return json.dumps(items, separators=(",", ":"))
     if name in shape.documents:
         return json.dumps(value, separators=(",", ":")) if value else "{}"
     return value
 
 
-def _part(part: Part, scale: int) -> dict[str, Any]:
-    return part.model_dump(exclude={"credits"}) | {"credits": to_millicredits(part.credits, scale)}
+def _item(item: Part | PlaceHold | CaptureHold, scale: int) -> dict[str, Any]:
+    credits = None if item.credits is None else to_millicredits(item.credits, scale)
+    return item.model_dump(mode="json", exclude={"credits", "org_id"}) | {"credits": credits}
 
 
 def _fields_of_type(kind: type[Operation[Any]], wanted: object) -> frozenset[str]:
@@ -138,7 +141,13 @@ def _fields_of_type(kind: type[Operation[Any]], wanted: object) -> frozenset[str
     )
 
 
-_DOCUMENTS = (Metadata, tuple[Part, ...], tuple[RequestId, ...])
+_DOCUMENTS = (
+    Metadata,
+    tuple[Part, ...],
+    tuple[PlaceHold, ...],
+    tuple[CaptureHold, ...],
+    tuple[RequestId, ...],
+)
 _BATCH = b"SELECT * FROM ledger.deduct_batch(org_id => $1, charges => $2::jsonb)"
 _CHARGE_FIELDS = ("user_id", "service_type", "service_name", "request_id", "request_metadata", "api_key_id")
 

@@ -163,3 +163,31 @@ class BatchResult(Result):
 
     def __len__(self) -> int:
         return len(self.outcomes)
+
+
+class HoldOutcome(Result):
+    """The outcome of one hold of a batch: the hold, or the problem that refused it."""
+
+    request_id: str
+    hold: Hold | None = None
+    problem: Problem | None = None
+
+
+class HoldBatchResult(Result):
+    """The outcomes of a batch of holds, in their order."""
+
+    outcomes: tuple[HoldOutcome, ...]
+
+
+class CaptureOutcome(Result):
+    """The outcome of one capture of a batch: a receipt, or the problem that refused it."""
+
+    hold_id: UUID
+    receipt: Receipt | None = None
+    problem: Problem | None = None
+
+
+class CaptureBatchResult(Result):
+    """The outcomes of a batch of captures, in their order."""
+
+    outcomes: tuple[CaptureOutcome, ...]

@@ -27,6 +27,7 @@ from credit_sdk.operations.auditing import ListAudit
 from credit_sdk.operations.caps import ListCaps, SetCap
 from credit_sdk.operations.charging import (
     CaptureHold,
+    CaptureHoldBatch,
     ChargeHold,
     CheckCharges,
     CheckCredits,
@@ -36,6 +37,7 @@ from credit_sdk.operations.charging import (
     GetHold,
     Part,
     PlaceHold,
+    PlaceHoldBatch,
     Refund,
     VoidHold,
 )
@@ -87,6 +89,7 @@ __all__ = [
     "CancelSubscription",
     "CaptureBalanceHold",
     "CaptureHold",
+    "CaptureHoldBatch",
     "ChargeHold",
     "CheckBalance",
     "CheckCharges",
@@ -129,6 +132,7 @@ __all__ = [
     "Part",
     "PlaceBalanceHold",
     "PlaceHold",
+    "PlaceHoldBatch",
     "Refund",
     "RefundSpending",
     "RequestId",

@@ -1,5 +1,6 @@
 """Take credits, set them aside, give them back."""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -153,6 +154,30 @@ class CaptureHold(Operation[models.Receipt]):
     request_metadata: Metadata = Field(default_factory=dict)
 
 
+class PlaceHoldBatch(Operation[models.HoldBatchResult]):
+    """Place many holds of one organisation, each with an outcome, as if one came after the other."""
+
+    org_id: OrgId
+    holds: Annotated[tuple[PlaceHold, ...], Field(min_length=1, max_length=LARGEST_BATCH)]
+
+    @model_validator(mode="after")
+    def _is_of_one_organization(self) -> "PlaceHoldBatch":
+        _require_organization(self.org_id, self.holds)
+        return self
+
+
+class CaptureHoldBatch(Operation[models.CaptureBatchResult]):
+    """Capture many holds of one organisation, each with an outcome, as if one came after the other."""
+
+    org_id: OrgId
+    captures: Annotated[tuple[CaptureHold, ...], Field(min_length=1, max_length=LARGEST_BATCH)]
+
+    @model_validator(mode="after")
+    def _is_of_one_organization(self) -> "CaptureHoldBatch":
+        _require_organization(self.org_id, self.captures)
+        return self
+
+
 class VoidHold(Operation[models.Hold]):
     """Give a hold back. Repeating it changes nothing."""
 
@@ -207,3 +232,8 @@ class Refund(Operation[models.RefundReceipt]):
         if self.charge_id is None and self.org_id is None:
             raise ValueError("a request_id needs its org_id: it is unique within an organisation")
         return self
+
+
+def _require_organization(org_id: str, items: Iterable[PlaceHold | CaptureHold]) -> None:
+    if any(item.org_id != org_id for item in items):
+        raise ValueError("each item must name the organisation of the batch")

@@ -13,7 +13,6 @@ AS $$
 #variable_conflict use_column
 DECLARE
   _charges JSONB := deduct_batch.charges;
-  _user_ids TEXT[];
   _allocation_ids UUID[];
 BEGIN
   IF jsonb_typeof(_charges) IS DISTINCT FROM 'array' THEN
@@ -26,17 +25,10 @@ BEGIN
     FROM jsonb_array_elements(_charges) WITH ORDINALITY AS item (charge, position);
   END IF;
 
-  SELECT array_agg(DISTINCT item.charge ->> 'user_id') INTO _user_ids
-  FROM jsonb_array_elements(_charges) AS item (charge);
-  SELECT array_agg(locked.id) INTO _allocation_ids
-  FROM (
-    SELECT allocation.id
-    FROM public.user_credit_allocations AS allocation
-    WHERE allocation.org_id = deduct_batch.org_id AND allocation.user_id = ANY(_user_ids)
-    ORDER BY allocation.id
-    FOR NO KEY UPDATE
-  ) AS locked;
-
+  _allocation_ids := ledger.lock_allocations(
+    deduct_batch.org_id,
+    ARRAY(SELECT DISTINCT item.charge ->> 'user_id' FROM jsonb_array_elements(_charges) AS item (charge))
+  );
   BEGIN
     document := ledger.take_plain_batch(deduct_batch.org_id, _charges, _allocation_ids);
   EXCEPTION
