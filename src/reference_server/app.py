@@ -25,6 +25,7 @@ from reference_server.crossapp.api import CrossAppApi
 from reference_server.crossapp.people import People
 from reference_server.dashboard.screens import Screens
 from reference_server.encoding import problem_response
+from reference_server.gathering import GatheringLedger
 from reference_server.health import Readiness, healthz
 from reference_server.limits import Limiter, counter_of
 from reference_server.llm.catalogue import Catalogue
@@ -75,6 +76,7 @@ class Below(BaseRoute):
 def create_app(settings: Settings) -> Starlette:
     """Return the server's application. It starts, and says what is missing, without a database too."""
     backend = AsyncSqlBackend(_acting_as(settings.database_role, settings.database_url))
+    gathering = GatheringLedger(backend)
     people = _people(settings, backend)
     key = settings.stripe_secret_key
     stripe = StripeApi(key, settings.stripe_api_base) if key else None
@@ -84,7 +86,14 @@ def create_app(settings: Settings) -> Starlette:
     figures = Figures()
     app = Starlette(
         routes=_routes(
-            settings, backend, people, Limiter(settings, counter), figures, stripe=stripe, upstreams=upstreams
+            settings,
+            backend,
+            people,
+            Limiter(settings, counter),
+            figures,
+            gathering=gathering,
+            stripe=stripe,
+            upstreams=upstreams,
         ),
         middleware=[
             Middleware(Observed, figures),
@@ -93,7 +102,9 @@ def create_app(settings: Settings) -> Starlette:
             Middleware(Gate, traffic),
         ],
         exception_handlers={HTTPException: _refuse, CreditError: _explain},
-        lifespan=_lifespan(settings, backend, people, counter, stripe=stripe, upstreams=upstreams),
+        lifespan=_lifespan(
+            settings, backend, people, counter, gathering=gathering, stripe=stripe, upstreams=upstreams
+        ),
     )
     app.router.redirect_slashes = False
     app.state.traffic = traffic
@@ -130,10 +141,11 @@ def _routes(
     limiter: Limiter,
     figures: Figures,
     *,
+    gathering: GatheringLedger,
     stripe: StripeApi | None,
     upstreams: Upstreams,
 ) -> list[BaseRoute]:
-    ledger: Ledger = MeasuredLedger(backend, figures)
+    ledger: Ledger = MeasuredLedger(gathering, figures)
     if settings.top_up_url:
         ledger = ExplainingLedger(ledger, settings.top_up_url)
     books = Books(backend)
@@ -168,6 +180,7 @@ def _lifespan(
     people: ProviderTokens | None,
     counter: Counter,
     *,
+    gathering: GatheringLedger,
     stripe: StripeApi | None,
     upstreams: Upstreams,
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
@@ -177,6 +190,7 @@ def _lifespan(
             async with sweeping(backend, settings.sweep_seconds):
                 yield
         finally:
+            await gathering.drain()
             if people:
                 await people.provider.close()
             if stripe:
