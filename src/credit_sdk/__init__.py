@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     )
     from credit_sdk.operations import Deduct
     from credit_sdk.outbox import Outbox
-    from credit_sdk.policy import ChargePolicy
+    from credit_sdk.policy import ChargePolicy, LeasePolicy
     from credit_sdk.prices import LOOPNET_PRICES, PriceList
     from credit_sdk.sdk import CreditSDK
     from credit_sdk.service import CreditDeductionService
@@ -132,6 +132,7 @@ _HOMES = {
     "LOOPNET_PRICES": "prices",
     "MemoryLedger": "backends.memory",
     "ChargePolicy": "policy",
+    "LeasePolicy": "policy",
     "OpenCharge": "charge",
     "Outbox": "outbox",
     "ModelPrice": "model_prices",
@@ -176,6 +177,7 @@ __all__ = [
     "InsufficientCreditsError",
     "InvalidAmountError",
     "InvalidTokenError",
+    "LeasePolicy",
     "MalformedRequestError",
     "MemoryLedger",
     "ModelPrice",

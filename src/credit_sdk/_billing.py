@@ -11,6 +11,7 @@ from credit_sdk._calls import CallCharges, Readers, Tariff
 from credit_sdk._connect import Options, Source, connect, key_from_environment
 from credit_sdk._courier import Courier, OutboxChoice, Probe, make_courier
 from credit_sdk._flows import Retries
+from credit_sdk._leases.leasing import LeaseChoice, Leasing
 from credit_sdk._metered_calls import Meter
 from credit_sdk._metered_client import MeteredClient, paying_by_default
 from credit_sdk._till import Metadata, Till
@@ -22,7 +23,7 @@ from credit_sdk.errors import ConfigurationError
 from credit_sdk.model_prices import ModelPrice
 from credit_sdk.models import Delivery, OutboxEntry
 from credit_sdk.operations import DEFAULT_HOLD_SECONDS
-from credit_sdk.policy import ChargePolicy
+from credit_sdk.policy import ChargePolicy, LeasePolicy
 from credit_sdk.prices import PriceList
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Billing:
         policy: ChargePolicy | None = None,
         outbox: OutboxChoice = None,
         probes: Mapping[str, Probe] | None = None,
+        lease: LeasePolicy | None = None,
         timeout: float = 10.0,
         sql_scale: int = 1000,
         pool_size: int = 10,
@@ -63,8 +65,10 @@ class Billing:
         `retries` says how often and how long to try. `policy` says what becomes of a charge when
         something dies in the middle of it. `outbox` is the file that keeps charges until they are
         confirmed: None for `CREDIT_SDK_OUTBOX` or the user's state folder, False for none. `probes` say,
-        by service type, whether an operation whose outcome is unknown was done. `sql_scale` is how many
-        units of the database's integers make one credit. Raises `ConfigurationError` for what cannot work.
+        by service type, whether an operation whose outcome is unknown was done. `lease` lets charges be paid
+        out of credits that the process holds in bulk, without asking the books each time. `sql_scale` is
+        how many units of the database's integers make one credit. Raises `ConfigurationError` for what
+        cannot work.
         """
         if api_key is None and session_token is None and bearer_token is None:
             api_key = key_from_environment(os.environ)
@@ -84,16 +88,26 @@ class Billing:
         courier = None
         if connections.destination is not None:
             courier = make_courier(outbox, connections.destination, lambda: connections.backend, self._probes)
+        retries = retries or Retries()
+        leasing = Leasing(
+            lease,
+            lambda: connections.backend,
+            courier,
+            retries,
+            needs_journal=connections.destination is not None,
+        )
         self._till = Till(
             connections=connections,
             policy=policy or ChargePolicy(),
             courier=courier,
             prices=PriceList() if prices is None else PriceList(prices),
-            retries=retries or Retries(),
+            retries=retries,
             has_credential=credential != Credential(),
+            leasing=leasing,
         )
         if courier is not None:
             courier.wake_if_waiting()
+            leasing.wake_if_left()
 
     @property
     def prices(self) -> PriceList:
@@ -129,6 +143,15 @@ class Billing:
         if outbox is not None and connections.destination is not None:
             courier = Courier(outbox, connections.destination, lambda: connections.backend, self._probes)
         return courier.deliver() if courier else Delivery()
+
+    def settle_leases(self) -> None:
+        """Charge now what was spent from leases, here and by processes that have ended.
+
+        Blocks, also in an async service. Raises `UnavailableError` when the books cannot be reached, and
+        `OutboxError`; what was spent stays in the journal then.
+        """
+        if self._till.leasing is not None:
+            self._till.leasing.settle()
 
     def pending_charges(self) -> list[OutboxEntry]:
         """Return what the outbox keeps, for these and for other books, oldest first."""
@@ -182,6 +205,7 @@ class Billing:
         ttl_seconds: int = DEFAULT_HOLD_SECONDS,
         reserve: bool = True,
         policy: ChargePolicy | None = None,
+        lease: LeaseChoice = None,
     ) -> Callable[[FunctionT], FunctionT]:
         """Charge each successful call of a function, coroutine, generator or async generator.
 
@@ -192,13 +216,13 @@ class Billing:
         `request_id` and `metadata` may be functions, which are called with those arguments of the
         decorated function that their own parameters name. An exception, a cancellation or a generator
         that is closed early takes nothing. `reserve=False` checks before and deducts after instead of
-        holding. `policy` replaces the service's.
+        holding. `policy` and `lease` replace the service's; `lease=False` is none.
         """
         if not isinstance(service_type, str):
             raise ConfigurationError(
                 "billable needs to know the service: write @billing.billable('company_enrichment', cost=50)."
             )
-        tariff = Tariff(service_type, cost, service_name, ttl_seconds, reserve, policy)
+        tariff = Tariff(service_type, cost, service_name, ttl_seconds, reserve, policy, lease)
 
         def decorate(function: FunctionT) -> FunctionT:
             reads = Readers.of(

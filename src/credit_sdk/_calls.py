@@ -6,6 +6,7 @@ from typing import Any
 
 from credit_sdk import context
 from credit_sdk._arguments import Reader, argument_reader, named_call
+from credit_sdk._leases.leasing import LeaseChoice
 from credit_sdk._till import ChargeRequest, Till
 from credit_sdk.account import Account, require_account
 from credit_sdk.amounts import SMALLEST_AMOUNT, Amount, parse_credits, parse_price
@@ -25,6 +26,7 @@ class Tariff:
     ttl_seconds: int
     reserve: bool
     policy: ChargePolicy | None
+    lease: LeaseChoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class CallCharges:
     def check(self) -> None:
         """Refuse at decoration time what could not work at call time."""
         tariff, prices = self.tariff, self.till.prices
+        self.till.check_lease(tariff.lease)
         if tariff.cost is None:
             prices[tariff.service_type]
         elif not callable(tariff.cost):
@@ -91,6 +94,7 @@ class CallCharges:
             ttl_seconds=self.tariff.ttl_seconds,
             reserve=self.tariff.reserve,
             policy=self.tariff.policy,
+            lease=self.tariff.lease,
         )
 
     def _expected_cost(self, estimate: Amount | None) -> Amount | None:

@@ -96,7 +96,7 @@ class Courier:
         self._is_required = is_required
         self._now = now
         self._warned = False
-        self._destination = destination
+        self.destination = destination
         self._backend = backend
         self._probes = probes
         self._callers: dict[str, str] = {}
@@ -114,7 +114,7 @@ class Courier:
     def keep(self, step: Keep) -> bool:
         """Write a charge into the outbox; False where there is none, or its allowance is used up."""
         try:
-            return self.outbox.keep(step, self._destination)
+            return self.outbox.keep(step, self.destination)
         except OutboxError as error:
             if self._is_required:
                 raise
@@ -126,7 +126,7 @@ class Courier:
     def owed(self, step: Recall) -> frozenset[str]:
         """Return which of the request ids are owed and not confirmed yet."""
         try:
-            return self.outbox.owed(step, self._destination)
+            return self.outbox.owed(step, self.destination)
         except OutboxError:
             if self._is_required:
                 raise
@@ -144,7 +144,7 @@ class Courier:
         self._write_again()
         delivered = released = kept = away = 0
         charged = Decimal(0)
-        waiting = self.outbox.deliverable(self._destination)
+        waiting = self.outbox.deliverable(self.destination)
         for number, entry_id in enumerate(waiting):
             pending = self.outbox.claim(entry_id)
             if pending is None:
@@ -193,7 +193,7 @@ class Courier:
     def wake_if_waiting(self) -> None:
         """Deliver what an earlier process has left."""
         try:
-            waits = self.outbox.waits(self._destination)
+            waits = self.outbox.waits(self.destination)
         except OutboxError as error:
             logger.warning("%s", error)
             return
@@ -287,7 +287,7 @@ class Courier:
     def _deliver_round(self) -> bool:
         try:
             self.deliver()
-            return not self._unwritten and not self.outbox.waits(self._destination)
+            return not self._unwritten and not self.outbox.waits(self.destination)
         except OutboxError as error:
             logger.warning("%s", error)
             return False

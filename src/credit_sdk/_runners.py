@@ -215,15 +215,22 @@ class AsyncRun(Generic[ReturnT]):
 
     async def _see_through(self, work: Awaitable[Any]) -> asyncio.Future[Any]:
         request = asyncio.ensure_future(work)
-        # asyncio.wait leaves the request running when the waiter is cancelled; the scope keeps anyio's
-        # own cancellation, which is delivered again and again, out of the loop.
-        with anyio.CancelScope(shield=True):
-            while not request.done():
-                try:
-                    await asyncio.wait({request})
-                except asyncio.CancelledError as cancellation:
-                    self._cancellation = cancellation
+        self._cancellation = await see_through(request) or self._cancellation
         return request
+
+
+async def see_through(request: asyncio.Future[Any]) -> asyncio.CancelledError | None:
+    """Wait until a request is answered, and answer the cancellation that came meanwhile, if any."""
+    latest = None
+    # asyncio.wait leaves the request running when the waiter is cancelled; the scope keeps anyio's
+    # own cancellation, which is delivered again and again, out of the loop.
+    with anyio.CancelScope(shield=True):
+        while not request.done():
+            try:
+                await asyncio.wait({request})
+            except asyncio.CancelledError as cancellation:
+                latest = cancellation
+    return latest
 
 
 async def run_async(flow: Flow[ReturnT], backend: AsyncBackend) -> ReturnT:

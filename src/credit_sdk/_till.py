@@ -12,6 +12,9 @@ from credit_sdk._connect import Connections
 from credit_sdk._courier import Courier, KeptRun
 from credit_sdk._flows import ChargePlan, Flow, HoldSupport, Retries, charging, deducting_afterwards
 from credit_sdk._flows.batching import BatchPlan
+from credit_sdk._leases.charge import AsyncLeasedCharge, LeasedCharge
+from credit_sdk._leases.leasing import LeaseChoice, Leasing
+from credit_sdk._leases.lessee import Lessee
 from credit_sdk._runners import AsyncBackend, Backend
 from credit_sdk.account import Account, require_account
 from credit_sdk.amounts import Amount, parse_credits, parse_price
@@ -40,6 +43,7 @@ class ChargeRequest:
     ttl_seconds: int = DEFAULT_HOLD_SECONDS
     reserve: bool = True
     policy: ChargePolicy | None = None
+    lease: LeaseChoice = None
     description: str | None = None
     """Kept by a user's own balance only."""
 
@@ -67,6 +71,7 @@ class Till:
     policy: ChargePolicy = field(default_factory=ChargePolicy)
     courier: Courier | None = None
     holds: HoldSupport = field(default_factory=HoldSupport)
+    leasing: Leasing | None = None
 
     def within(self, connection: Any) -> "Till":
         """Return a till whose charges are part of the caller's own transaction.
@@ -83,17 +88,30 @@ class Till:
             holds=HoldSupport(missing_until=math.inf),
         )
 
+    def check_lease(self, choice: LeaseChoice) -> None:
+        """Raise `ConfigurationError` for a choice of leases that cannot work."""
+        if self.leasing is not None:
+            self.leasing.check(choice)
+
     def open(self, account: Account, request: ChargeRequest) -> OpenCharge:
         """Return a charge to be entered with `with`."""
         plan = self._plan(account, request)
         flow = self._flow(plan, reserve=request.reserve)
-        return OpenCharge(plan, flow, self.backend(account), self._keeper(account))
+        parts = plan, flow, self.backend(account), self._keeper(account)
+        lessee = self._lessee(account, plan, request)
+        if lessee is None:
+            return OpenCharge(*parts)
+        return LeasedCharge(*parts, lessee, is_own_id=request.request_id is not None)
 
     def open_async(self, account: Account, request: ChargeRequest) -> AsyncOpenCharge:
         """Return a charge to be entered with `async with`."""
         plan = self._plan(account, request)
         flow = self._flow(plan, reserve=request.reserve)
-        return AsyncOpenCharge(plan, flow, self.async_backend(account), self._keeper(account))
+        parts = plan, flow, self.async_backend(account), self._keeper(account)
+        lessee = self._lessee(account, plan, request)
+        if lessee is None:
+            return AsyncOpenCharge(*parts)
+        return AsyncLeasedCharge(*parts, lessee, is_own_id=request.request_id is not None)
 
     def open_batch(self, account: Account, request: BatchRequest) -> Batch:
         """Return a job to be entered with `with`."""
@@ -118,7 +136,9 @@ class Till:
         return backend.as_caller(token) if token else backend
 
     def close(self) -> None:
-        """Stop delivering in the background, and close the blocking connections."""
+        """Give leases back, stop delivering in the background, and close the blocking connections."""
+        if self.leasing is not None:
+            self.leasing.close()
         if self.courier is not None:
             self.courier.close()
         self.connections.close()
@@ -146,6 +166,12 @@ class Till:
             policy=request.policy or self.policy,
             probed=self.courier is not None and self.courier.has_probe(request.service_type),
         )
+
+    def _lessee(self, account: Account, plan: ChargePlan, request: ChargeRequest) -> Lessee | None:
+        """Return who leases for a charge. A session's token is not on the disk, so it leases nothing."""
+        if self.leasing is None or not request.reserve or self._session_of(account) is not None:
+            return None
+        return self.leasing.lessee(plan, request.lease)
 
     def _keeper(self, account: Account) -> KeptRun | None:
         return self.courier.keeps(self._session_of(account)) if self.courier else None

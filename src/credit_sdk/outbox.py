@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from credit_sdk._flows import Forget, HandOver, Keep, Recall
+from credit_sdk._presence import Presence
 from credit_sdk._resources import PerProcess
 from credit_sdk._store import Store
 from credit_sdk.errors import OutboxError
@@ -162,6 +163,11 @@ class Outbox:
         """Give a charge up for ever, by a person's decision; False if there is none of this name."""
         with self._opened() as store, store.writing(durable=True) as connection:
             return bool(connection.execute("delete from charges where entry_id = ?", [entry_id]).rowcount)
+
+    def presence(self) -> Presence:
+        """Return this process's place among those that use the file, by which others see that it lives."""
+        with self._opened() as store:
+            return store.presence
 
     def close(self) -> None:
         """Close this process's connection; the outbox opens it again when it is used."""

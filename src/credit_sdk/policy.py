@@ -1,14 +1,17 @@
-"""What becomes of a charge when something dies in the middle of it (SPEC section 3)."""
+"""What becomes of a charge when something dies in the middle of it (SPEC section 3), and what is leased."""
 
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from credit_sdk.amounts import Amount, parse_credits
+from credit_sdk.amounts import Amount, parse_credits, to_millicredits
 from credit_sdk.errors import ConfigurationError
 
 Unavailable = Literal["refuse", "perform"]
 Settlement = Literal["release", "charge"]
+LONGEST_HOLD_SECONDS = 86_400
+"""The longest that credits can be held, in seconds."""
+_LONGEST_MARGIN_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,3 +56,45 @@ class ChargePolicy:
     def allowed_credits(self) -> Decimal | None:
         """The allowance as an amount; None sets no bound."""
         return None if self.allowance is None else parse_credits(self.allowance, argument="allowance")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeasePolicy:
+    """How many credits a process holds in bulk for an account, to spend them without asking the books.
+
+    `credits` is what is held at once, and again when half of it is spent; a smaller lease is taken where the
+    books have not as many. The lease ends `ttl_seconds` after it was last prolonged; from `margin_seconds`
+    before that nothing is spent from it. What was spent is charged every `settle_seconds`, in groups.
+    Each spend is in the journal, a file beside the outbox, before the caller goes on: it survives the end of
+    the process. `sync_seconds` bounds what a power failure may lose; 0 waits for the disk at each spend.
+    """
+
+    credits: Amount
+    ttl_seconds: int = 900
+    settle_seconds: float = 1.0
+    sync_seconds: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant; raises `ConfigurationError` and `InvalidAmountError`."""
+        parse_credits(self.credits, argument="lease credits")
+        if not (isinstance(self.ttl_seconds, int) and 1 <= self.ttl_seconds <= LONGEST_HOLD_SECONDS):
+            raise ConfigurationError(
+                f"ttl_seconds of a lease must be 1 to {LONGEST_HOLD_SECONDS} whole seconds, "
+                f"not {self.ttl_seconds!r}."
+            )
+        for name, is_fine in (
+            ("settle_seconds", self.settle_seconds > 0),
+            ("sync_seconds", self.sync_seconds >= 0),
+        ):
+            if not is_fine:
+                raise ConfigurationError(f"{name} of a lease cannot be {getattr(self, name)!r}.")
+
+    @property
+    def millicredits(self) -> int:
+        """What is held at once, in millicredits."""
+        return to_millicredits(parse_credits(self.credits))
+
+    @property
+    def margin_seconds(self) -> float:
+        """How long before the lease's end nothing is spent from it any more."""
+        return min(_LONGEST_MARGIN_SECONDS, self.ttl_seconds / 10)

@@ -9,6 +9,7 @@ from uuid import UUID
 from credit_sdk import models, operations
 from credit_sdk._billing import Billing
 from credit_sdk._flows import Action, acting_on, retrying, selecting_account
+from credit_sdk._leases.leasing import LeaseChoice
 from credit_sdk._ledgers import ledger_of, payer_fields, refunding
 from credit_sdk._questions import given, who_is_asking, with_session
 from credit_sdk._runners import run
@@ -65,6 +66,7 @@ class CreditDeductionService(Billing):
         ttl_seconds: int = operations.DEFAULT_HOLD_SECONDS,
         reserve: bool = True,
         policy: ChargePolicy | None = None,
+        lease: LeaseChoice = None,
     ) -> OpenCharge:
         """Return a block that is charged if it succeeds; an exception in it takes nothing.
 
@@ -72,7 +74,8 @@ class CreditDeductionService(Billing):
         `charge.credits` and `charge.metadata`. A `request_id` of the operation's own makes it one charge
         however often it runs. On entry raises `InsufficientCreditsError`, `NoAllocationError`,
         `NotAMemberError`; on exit `InsufficientCreditsError` if the cost outgrew hold and balance.
-        When the books are away at the end, the charge is kept in the outbox: `charge.is_pending`.
+        When the books are away at the end, the charge is kept in the outbox: `charge.is_pending`. So it is,
+        in a journal, when it was paid out of a `lease`.
         """
         request = ChargeRequest(
             service_type=service_type,
@@ -84,6 +87,7 @@ class CreditDeductionService(Billing):
             ttl_seconds=ttl_seconds,
             reserve=reserve,
             policy=policy,
+            lease=lease,
         )
         return self._till.open(account, request)
 

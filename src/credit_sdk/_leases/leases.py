@@ -1,0 +1,287 @@
+"""All leases of a service in one process, the thread that looks after them, and what others have left."""
+
+import atexit
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from credit_sdk._flows import Retries
+from credit_sdk._leases.journal import NOBODY, SUFFIX, FileJournal, Journal, NoJournal
+from credit_sdk._leases.lease import CLOCK, Clock, Lease
+from credit_sdk._leases.lessee import Lessee
+from credit_sdk._leases.spends import LeftLease, read_lines
+from credit_sdk._leases.supply import Shared
+from credit_sdk._runners import Backend, Keeper
+from credit_sdk.amounts import from_millicredits
+from credit_sdk.errors import CreditError, OutboxError
+from credit_sdk.policy import LeasePolicy
+
+logger = logging.getLogger("credit_sdk")
+
+LONGEST_WAIT_SECONDS = 15.0
+CLOSING_SECONDS = 5.0
+REWRITE_BYTES = 4 * 1024 * 1024
+"""How long a journal may become before it is written anew, without what is settled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a process keeps its journals, and who it is among those that keep theirs there."""
+
+    folder: Path
+    slot: int
+    is_alive: Callable[[int], bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _LeftFile:
+    """The journal of an ended process, until all its leases are given back."""
+
+    path: Path
+    leases: list[Lease]
+
+
+class Leases:
+    """The leases of one process for one service. `place` is None where the books end with the process."""
+
+    def __init__(
+        self,
+        place: Place | None,
+        backend: Callable[[], Backend],
+        keeper: Keeper | None,
+        retries: Retries,
+        *,
+        clock: Clock = CLOCK,
+    ) -> None:
+        self._place = place
+        self._backend = backend
+        self._keeper = keeper
+        self._retries = retries
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._lessees: dict[tuple[str, str, LeasePolicy], Lessee] = {}
+        self._active: dict[Lessee, None] = {}
+        self._journals: dict[float, Journal] = {}
+        self._left: list[_LeftFile] = []
+        self._wish = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._process = os.getpid()
+        _open.add(self)
+
+    def lessee(self, org_id: str, user_id: str, policy: LeasePolicy) -> Lessee:
+        """Return the account as one that leases on this policy."""
+        key = org_id, user_id, policy
+        found = self._lessees.get(key)
+        if found is None:
+            with self._lock:
+                found = self._lessees.get(key)
+                if found is None:
+                    found = self._lessees[key] = Lessee(org_id, user_id, policy, self._shared(policy))
+        return found
+
+    def wake(self) -> None:
+        """Let the thread look after the leases now, and for as long as there are any."""
+        self._wish.set()
+        if self._thread is None or not self._thread.is_alive():
+            with self._lock:
+                if self._thread is None or not self._thread.is_alive():
+                    self._stopping.clear()
+                    self._thread = threading.Thread(
+                        target=self._look_after, name="credit-sdk leases", daemon=True
+                    )
+                    self._thread.start()
+
+    def settle(self) -> None:
+        """Settle now what was spent, and give back what ended processes have left.
+
+        Raises what the books say when they cannot be asked; what was spent stays in the journal then.
+        """
+        self._take_over_left()
+        for lessee in list(self._active):
+            lessee.settle_all()
+        self._remove_left()
+
+    def close(self) -> None:
+        """Settle and give back everything. What the books do not answer is left to the next start."""
+        self._stopping.set()
+        self._wish.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(CLOSING_SECONDS)
+        retries = Retries(self._retries.attempts, min(self._retries.deadline, CLOSING_SECONDS))
+        for lessee in list(self._active):
+            try:
+                lessee.close(retries)
+            except CreditError as error:
+                logger.warning("What was spent from a lease is settled by the next start (%s)", error)
+        with self._lock:
+            self._remove_left()
+            is_settled = not self._active
+            for journal in self._journals.values():
+                journal.close(is_settled=is_settled)
+            for left in self._left:
+                _let_go(left.path)
+            self._left.clear()
+            if not is_settled:
+                # The journals have been let go of: their leases are no longer this object's.
+                self._active.clear()
+            self._lessees.clear()
+
+    def close_of_process(self) -> None:
+        """Close at the end of the process, unless it is a child that has these from its parent."""
+        if self._process == os.getpid():
+            self.close()
+
+    def _shared(self, policy: LeasePolicy) -> Shared:
+        journal = self._journals.get(policy.sync_seconds)
+        if journal is None:
+            journal = NoJournal()
+            if self._place is not None:
+                place = self._place
+                journal = FileJournal(place.folder, place.slot, sync_seconds=policy.sync_seconds)
+            self._journals[policy.sync_seconds] = journal
+        return Shared(
+            backend=self._backend,
+            keeper=self._keeper,
+            journal=journal,
+            clock=self._clock,
+            enlist=self._enlist,
+            retire=self._retire,
+            wake=self._wish.set,
+            retries=self._retries,
+        )
+
+    def _enlist(self, lessee: Lessee) -> None:
+        self._active[lessee] = None
+        self.wake()
+
+    def _retire(self, lessee: Lessee) -> None:
+        self._active.pop(lessee, None)
+
+    def _look_after(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            self._wish.wait(min((lessee.policy.settle_seconds for lessee in list(self._active)), default=0.0))
+            self._wish.clear()
+            if self._stopping.is_set():
+                return
+            failures = 0 if self.attend() else failures + 1
+            if failures:
+                self._stopping.wait(min(2.0**failures, LONGEST_WAIT_SECONDS))
+            with self._lock:
+                if not self._active and not self._left and not self._wish.is_set():
+                    self._thread = None
+                    return
+
+    def attend(self) -> bool:
+        """Look after every lease once; False when the books or the disk were in the way."""
+        is_fine = True
+        try:
+            self._take_over_left()
+            self._write_anew()
+        except OutboxError as error:
+            logger.warning("%s", error)
+            is_fine = False
+        for lessee in list(self._active):
+            try:
+                lessee.attend()
+            except CreditError as error:
+                logger.warning("What was spent from a lease is settled later (%s)", error)
+                is_fine = False
+        self._remove_left()
+        return is_fine
+
+    def _write_anew(self) -> None:
+        """Begin a journal anew that has become long, or refuses to be written."""
+        for journal in list(self._journals.values()):
+            if not journal.is_broken and journal.size < REWRITE_BYTES:
+                continue
+            with ExitStack() as stack:
+                leases = [
+                    lease
+                    for lessee in list(self._active)
+                    for lease in stack.enter_context(lessee.at_rest())
+                    if lease.journal is journal
+                ]
+                for lease in leases:
+                    stack.enter_context(lease.lock)
+                journal.rewrite(line for lease in leases for line in lease.lines())
+
+    def _take_over_left(self) -> None:
+        for path in _left_in(self._place):
+            assert self._place is not None  # noqa: S101 - nothing is left where there is no place
+            claimed = path.with_name(f"{self._place.slot}-{path.name.partition('-')[2]}")
+            try:
+                path.rename(claimed)
+                with claimed.open("rb") as file:
+                    told, damaged = read_lines(file)
+            except FileNotFoundError:
+                continue  # Another process was faster.
+            except OSError as error:
+                raise OutboxError(
+                    f"The journal of leases {path} cannot be read: {error.strerror}."
+                ) from error
+            if damaged:
+                _keep_damaged(claimed, damaged)
+            self._left.append(_LeftFile(claimed, [self._take_over(left) for left in told]))
+
+    def _take_over(self, left: LeftLease) -> Lease:
+        terms = left.terms
+        policy = LeasePolicy(credits=from_millicredits(terms.credits), ttl_seconds=terms.ttl_seconds)
+        return self.lessee(terms.org_id, terms.user_id, policy).take_over(left)
+
+    def _remove_left(self) -> None:
+        for left in list(self._left):
+            if all(lease.is_given_back for lease in left.leases):
+                with suppress(OSError):
+                    left.path.unlink(missing_ok=True)
+                self._left.remove(left)
+
+
+def anything_left(place: Place) -> bool:
+    """Whether a process that has ended has left a journal."""
+    return any(True for _ in _left_in(place))
+
+
+def _left_in(place: Place | None) -> Iterator[Path]:
+    if place is None or not place.folder.is_dir():
+        return
+    for path in sorted(place.folder.glob(f"*-*{SUFFIX}")):
+        owner = path.name.partition("-")[0]
+        if owner.isdigit() and (int(owner) == NOBODY or place.is_alive(int(owner)) is False):
+            yield path
+
+
+def _let_go(path: Path) -> None:
+    with suppress(OSError):
+        path.rename(path.with_name(f"{NOBODY}-{path.name.partition('-')[2]}"))
+
+
+def _keep_damaged(path: Path, lines: int) -> None:
+    """Put a copy of a damaged journal aside; what can be read of it is settled."""
+    aside = path.with_suffix(".damaged")
+    with suppress(OSError):
+        aside.write_bytes(path.read_bytes())
+    logger.error(
+        "%d lines of a journal of leases are damaged or cut off: what they said is not charged. "
+        "The others are; a copy is %s.",
+        lines,
+        aside,
+    )
+
+
+_open: weakref.WeakSet[Leases] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for leases in list(_open):
+        leases.close_of_process()
+
+
+atexit.register(_close_all)
