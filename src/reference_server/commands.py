@@ -1,4 +1,4 @@
-"""The commands that this package adds to `credits`: serve, migrate, run-due, token, packages, payments."""
+"""The commands that this package adds to `credits`: serve, migrate, run-due, token, and its parts'."""
 
 import json
 import os
@@ -24,7 +24,8 @@ DatabaseUrl = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    from reference_server.payments import commands as payments  # noqa: PLC0415 - it uses what is below
+    from reference_server.archive import commands as archive  # noqa: PLC0415 - they use what is below
+    from reference_server.payments import commands as payments  # noqa: PLC0415
 
     app.command()(serve)
     app.command("migrate")(migrate_database)
@@ -36,6 +37,7 @@ def register(app: typer.Typer) -> None:
     token.command("register-app")(register_application)
     token.command("rotate-keys")(rotate_keys)
     app.add_typer(token, name="token")
+    archive.register(app)
     payments.register(app)
 
 
@@ -279,6 +281,7 @@ def _one_line_errors(url: str | None) -> Iterator[None]:
     """Turn what may go wrong outside of this program into one line; PostgreSQL's own words stay there."""
     import psycopg  # noqa: PLC0415
 
+    from reference_server.archive.lines import ArchiveError  # noqa: PLC0415
     from reference_server.database_urls import database_error  # noqa: PLC0415
     from reference_server.embedded import EmbeddedPostgresError  # noqa: PLC0415
     from reference_server.migrate import MigrationError  # noqa: PLC0415
@@ -287,5 +290,5 @@ def _one_line_errors(url: str | None) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise database_error(error, url) from None
-    except (EmbeddedPostgresError, MigrationError, OSError) as error:
+    except (ArchiveError, EmbeddedPostgresError, MigrationError, OSError) as error:
         raise ConfigurationError(str(error).strip().partition("\n")[0]) from None

@@ -1,0 +1,16 @@
+"""One organisation as a file: out of one database, into another.
+
+    {"format": "credits-organization-1", "org_id": ..., "schema_version": ...}
+    {"table": "organizations", "row": {...}}                one line for each row, table by table
+    ...
+    {"tables": {"organizations": {"rows": 1, "digest": ...}, ...}, "head": {...}}
+
+Rows are as PostgreSQL writes them (`to_jsonb`), amounts in the units of their columns. The last line is
+written when everything else is: a file without it is half a file, and refused.
+"""
+
+from reference_server.archive.exporting import export_organization
+from reference_server.archive.importing import import_organization
+from reference_server.archive.lines import ArchiveError, Contents
+
+__all__ = ["ArchiveError", "Contents", "export_organization", "import_organization"]
