@@ -81,7 +81,8 @@ _PACKAGES = (
 
 def load_demo(database_url: str) -> dict[str, Any]:
     """Load what of the data is missing and return fresh `credentials`. The URL is the owner's."""
-    with psycopg.connect(database_url) as connection:
+    # A pooler gives the session, with what is prepared in it, to others.
+    with psycopg.connect(database_url, prepare_threshold=None) as connection:
         for subject, user in _USERS.items():
             _load_user(connection, subject, user)
         _number_on(connection)

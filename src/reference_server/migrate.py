@@ -5,8 +5,8 @@
                                             one transaction, whenever the text of any has changed
 
 What was done is kept in `public.credit_sdk_migrations`; version 0 stands for the second kind. Two
-processes at once are safe: the second waits and finds nothing to do. Connect to PostgreSQL itself, not
-through a pooler in transaction mode, which does not keep the lock.
+processes at once are safe: the second waits and finds nothing to do. Through a pooler, which does not keep
+the lock, nothing is applied.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+
+from credit_sdk.backends._poolers import is_pooled
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -84,13 +86,13 @@ def migrate(
     `source` is the folder of SQL files, this package's own unless given.
 
     Raises MigrationError when an applied file was edited, the database is newer than this version,
-    or a file fails, of which then nothing is applied; psycopg.OperationalError when the database
-    cannot be reached.
+    there is something to do and a pooler in between, or a file fails, of which then nothing is applied;
+    psycopg.OperationalError when the database cannot be reached.
     """
     with psycopg.connect(database_url, autocommit=True) as connection:
-        if dry_run:
-            plan = _plan(connection, source)
-        else:
+        plan = _plan(connection, source)
+        if not dry_run and (plan.numbered or plan.repeatable):
+            _refuse_pooler(connection)
             connection.execute("select pg_advisory_lock(%s)", [_LOCK])  # until the connection ends
             plan = _plan(connection, source)
             _apply(connection, plan)
@@ -106,6 +108,14 @@ def status(database_url: str, *, source: Traversable | None = None) -> Migration
     with psycopg.connect(database_url, autocommit=True) as connection:
         plan = _plan(connection, source)
     return MigrationStatus(plan.version, _names(plan), bool(plan.repeatable))
+
+
+def _refuse_pooler(connection: Connection) -> None:
+    if is_pooled(connection):
+        raise MigrationError(
+            "a pooler is between here and PostgreSQL, which does not keep the lock of a migration: run "
+            "`credits migrate` with the URL of PostgreSQL itself"
+        )
 
 
 def _names(plan: _Plan) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import secrets
 import psycopg
 from psycopg import sql
 
+from credit_sdk.backends._poolers import is_pooled
 from credit_sdk.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,21 @@ def refuse_superuser(database_url: str) -> None:
     )
 
 
+def refuse_owner_behind_pooler(database_url: str) -> None:
+    """Raise `ConfigurationError` if the URL logs in as the owner of the tables, through a pooler.
+
+    There the server cannot leave those rights behind: a pooler takes no role for a session.
+    """
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        found = connection.execute(_OWNS).fetchone()
+        if found is not None and is_pooled(connection):
+            raise ConfigurationError(
+                f"The database URL logs in as {found[0]}, which owns the tables, and through a pooler the "
+                f"server cannot leave those rights behind: CREATE ROLE {SERVER} LOGIN PASSWORD '...' IN ROLE "
+                f"{APPLICATION}; and serve with its URL, or give --allow-superuser."
+            )
+
+
 def warn_of_owner(database_url: str) -> None:
     """Say so if the URL logs in as the owner of the tables: what the server drops it could take back."""
     with psycopg.connect(database_url, autocommit=True) as connection:
@@ -60,6 +76,12 @@ def warn_of_owner(database_url: str) -> None:
             SERVER,
             APPLICATION,
         )
+
+
+def role_to_act_as(database_url: str, role: str) -> str:
+    """Return the role that sessions of a URL begin in; nothing through a pooler, which passes none on."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        return "" if is_pooled(connection) else role
 
 
 def least_privileged(owner_url: str) -> str:

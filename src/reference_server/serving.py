@@ -29,7 +29,13 @@ from reference_server.logs import configure_logs
 from reference_server.measuring import FOLDER_VARIABLE
 from reference_server.middleware import Traffic
 from reference_server.migrate import MigrationError, migrate
-from reference_server.privileges import least_privileged, refuse_superuser, warn_of_owner
+from reference_server.privileges import (
+    least_privileged,
+    refuse_owner_behind_pooler,
+    refuse_superuser,
+    role_to_act_as,
+    warn_of_owner,
+)
 from reference_server.settings import Settings
 
 DATABASE = "credits"
@@ -67,6 +73,7 @@ def serve(serving: Serving) -> None:
         listener = stack.enter_context(_listening(settings))
         if given and not (serving.demo or settings.allow_superuser):
             refuse_superuser(given)
+            refuse_owner_behind_pooler(given)
         url = given or _embedded_database(stack, serving.data_directory)
         _migrate(url)
         if given:
@@ -77,6 +84,7 @@ def serve(serving: Serving) -> None:
             update={
                 "public_url": settings.public_url or address,
                 "database_url": given or least_privileged(url),
+                "database_role": role_to_act_as(url, settings.database_role),
                 # The demonstration needs no network.
                 "llm_offline": settings.llm_offline or serving.demo,
             }

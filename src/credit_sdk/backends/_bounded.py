@@ -2,11 +2,15 @@
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from sqlalchemy import Engine, event
+
+from credit_sdk.backends._poolers import ASK_SESSION, is_between, lost_settings, refuses_settings
 
 
 class SilenceError(psycopg.OperationalError):
@@ -21,6 +25,8 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     longest_wait: float = math.inf
     """In seconds, for each statement."""
+    is_pooled: bool = False
+    """Whether a pooler is between here and PostgreSQL."""
 
     def wait(self, gen: Any, *arguments: Any, **more: Any) -> Any:
         """Drive one exchange with the server; hangs up and raises SilenceError when it takes too long."""
@@ -40,6 +46,8 @@ class AsyncBoundedConnection(psycopg.AsyncConnection[Any]):
 
     longest_wait: float = math.inf
     """In seconds, for each statement."""
+    is_pooled: bool = False
+    """Whether a pooler is between here and PostgreSQL."""
 
     async def wait(self, gen: Any, *arguments: Any, **more: Any) -> Any:
         """Drive one exchange with the server; hangs up and raises SilenceError when it takes too long."""
@@ -50,27 +58,78 @@ class AsyncBoundedConnection(psycopg.AsyncConnection[Any]):
             raise
 
 
-def bounded(engine: Engine, longest_wait: float) -> Engine:
-    """Return the engine, whose connections now wait no longer for an answer; in seconds."""
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How long a statement may take: for PostgreSQL in milliseconds, and for whoever waits in seconds."""
+
+    statement_timeout: int
+    longest_wait: float
+
+
+def bounded(engine: Engine, bounds: Bounds) -> Engine:
+    """Return the engine, whose connections now wait no longer for an answer."""
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, arguments: Any, named: Any) -> BoundedConnection:
-        connection = BoundedConnection.connect(*arguments, **named)
-        connection.longest_wait = longest_wait
+        try:
+            connection = BoundedConnection.connect(*arguments, **_with_settings(named, bounds))
+        except psycopg.OperationalError as error:
+            if not refuses_settings(error):
+                raise
+            connection = BoundedConnection.connect(*arguments, **_without_settings(named))
+        with _closing_on_errors(connection):
+            connection.longest_wait = bounds.longest_wait
+            _settle(connection, connection.execute(ASK_SESSION).fetchone(), named)
         return connection
 
     return engine
 
 
-def connecting_bounded(longest_wait: float) -> Callable[..., Awaitable[AsyncBoundedConnection]]:
+def connecting_bounded(bounds: Bounds) -> Callable[..., Awaitable[AsyncBoundedConnection]]:
     """Return what makes the connections of an awaiting engine, as its `async_creator_fn`."""
 
     async def connect(*arguments: Any, **named: Any) -> AsyncBoundedConnection:
-        connection = await AsyncBoundedConnection.connect(*arguments, **named)
-        connection.longest_wait = longest_wait
+        try:
+            connection = await AsyncBoundedConnection.connect(*arguments, **_with_settings(named, bounds))
+        except psycopg.OperationalError as error:
+            if not refuses_settings(error):
+                raise
+            connection = await AsyncBoundedConnection.connect(*arguments, **_without_settings(named))
+        with _closing_on_errors(connection):
+            connection.longest_wait = bounds.longest_wait
+            cursor = await connection.execute(ASK_SESSION)
+            _settle(connection, await cursor.fetchone(), named)
         return connection
 
     return connect
+
+
+def _with_settings(named: dict[str, Any], bounds: Bounds) -> dict[str, Any]:
+    options = f"{named.get('options', '')} -c statement_timeout={bounds.statement_timeout}".strip()
+    return named | {"options": options, "autocommit": True}
+
+
+def _without_settings(named: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in named.items() if name != "options"} | {"autocommit": True}
+
+
+def _settle(connection: BoundedConnection | AsyncBoundedConnection, answer: Any, named: Any) -> None:
+    """Do without what a pooler loses, if there is one; refuse to do without what the URL asks for."""
+    connection.is_pooled = is_between(connection, answer)
+    if not connection.is_pooled:
+        return
+    if named.get("options"):
+        raise lost_settings(named["options"])
+    connection.prepare_threshold = None
+
+
+@contextmanager
+def _closing_on_errors(connection: BoundedConnection | AsyncBoundedConnection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        connection.pgconn.finish()
+        raise
 
 
 def _within(exchange: Generator[Any, Any, Any], deadline: float) -> Generator[Any, Any, Any]:

@@ -36,6 +36,11 @@ _STATE_MEANINGS: tuple[tuple[tuple[str, ...], type[CreditError], str], ...] = (
         "The database role at {host} may not use the ledger; grant it the role credits_app.",
     ),
     (
+        ("26000", "42P05"),
+        ConfigurationError,
+        "A pooler before {host} loses what is prepared: make the engine with prepare_threshold=None.",
+    ),
+    (
         # After these the transaction is surely undone, so that sending it again is a plain retry.
         ("40001", "40P01", "55P03", "57014", "25006", "53"),
         UnavailableError,

@@ -21,7 +21,7 @@ from sqlalchemy.util import greenlet_spawn
 from credit_sdk._resources import PerLoop, PerProcess
 from credit_sdk.amounts import MILLICREDITS_PER_CREDIT
 from credit_sdk.backends._books import Books
-from credit_sdk.backends._bounded import bounded, connecting_bounded
+from credit_sdk.backends._bounded import Bounds, bounded, connecting_bounded
 from credit_sdk.backends._dialogues import hold_dialogue, hold_dialogue_async
 from credit_sdk.backends._joined import AsyncConnection, AsyncJoinedBackend, Connection, JoinedBackend
 from credit_sdk.backends._lending import GuestLender, Lender, OwnLender
@@ -66,10 +66,9 @@ class SqlBackend:
         else:
             url = database_url(source)
             self._books = Books(host_of(url), scale)
-            options = connecting_options(url, timeout) | {"poolclass": NullPool}
             self._lenders = PerProcess(
                 lambda: OwnLender(
-                    bounded(create_engine(url, **options), timeout + GRACE_SECONDS),
+                    make_engine(url, timeout),
                     pool_size,
                     patience=POOL_TIMEOUT_SECONDS,
                     longest_life=RECYCLE_SECONDS,
@@ -129,16 +128,15 @@ class AsyncSqlBackend:
         pool_size: int = DEFAULT_POOL_SIZE,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
-        longest = timeout + GRACE_SECONDS
-        self._longest = longest + _CANCELLING_SECONDS
+        self._longest = timeout + GRACE_SECONDS + _CANCELLING_SECONDS
         if isinstance(source, AsyncEngine):
             self._books = Books(host_of(source.url), scale)
             self._engines = PerLoop(lambda: source, _leave_open)
         else:
             url = database_url(source)
             self._books = Books(host_of(url), scale)
-            options = engine_options(url, pool_size, timeout)
-            options["connect_args"]["async_creator_fn"] = connecting_bounded(longest)
+            options = _pooling_options(pool_size, timeout)
+            options["connect_args"]["async_creator_fn"] = connecting_bounded(_bounds(timeout))
             self._engines = PerLoop(
                 lambda: _tracked(create_async_engine(url, **options)),
                 lambda engine: engine.dispose(),
@@ -251,13 +249,28 @@ def require_psycopg(driver: str) -> None:
         raise ConfigurationError(f"The engine uses the driver {driver!r}; make it with {DRIVER}://.")
 
 
-def engine_options(url: URL, pool_size: int, timeout: float) -> dict[str, Any]:
+def make_engine(url: URL, timeout: float) -> Engine:
+    """Return an engine of our own, blocking, whose statements take at most `timeout` seconds. It has no pool."""
+    engine = create_engine(url, poolclass=NullPool, **_connecting_options(timeout))
+    return bounded(engine, _bounds(timeout))
+
+
+def _bounds(timeout: float) -> Bounds:
+    # The server gives up first; a host that is gone is noticed by TCP.
+    return Bounds(_milliseconds(timeout), timeout + GRACE_SECONDS)
+
+
+def _milliseconds(timeout: float) -> int:
+    return max(1, round(timeout * 1_000))
+
+
+def _pooling_options(pool_size: int, timeout: float) -> dict[str, Any]:
     """Return how our own awaiting pools are made; `timeout` is in seconds.
 
     A connection is not tested before use, which would cost a third of the rate: every operation is
     safe to repeat, so a stale one costs a retry.
     """
-    return connecting_options(url, timeout) | {
+    return _connecting_options(timeout) | {
         "pool_size": pool_size,
         "max_overflow": 0,
         "pool_timeout": POOL_TIMEOUT_SECONDS,
@@ -268,19 +281,15 @@ def engine_options(url: URL, pool_size: int, timeout: float) -> dict[str, Any]:
     }
 
 
-def connecting_options(url: URL, timeout: float) -> dict[str, Any]:
+def _connecting_options(timeout: float) -> dict[str, Any]:
     """Return how our own engines connect; `timeout` is in seconds."""
-    milliseconds = max(1, round(timeout * 1_000))
-    given = str(url.query.get("options", ""))
     return {
         "isolation_level": "AUTOCOMMIT",
         "connect_args": {
             # In whole seconds, and libpq takes one for two.
             "connect_timeout": min(math.ceil(timeout), CONNECT_TIMEOUT_SECONDS),
             "application_name": "credit-sdk",
-            # The server gives up first; a host that is gone is noticed by TCP.
-            "options": f"{given} -c statement_timeout={milliseconds}".strip(),
-            "tcp_user_timeout": milliseconds + 1_000,
+            "tcp_user_timeout": _milliseconds(timeout) + 1_000,
         },
     }
 

@@ -23,6 +23,7 @@ def examine_database(url: str) -> Iterator[Finding]:
     yield _server(found)
     yield _schema(found["schema_version"])
     yield _role(found)
+    yield _pooler(found)
     yield _connections(found)
     yield _overdue(found["overdue_holds"])
     yield _captures(found["latest_holds"], found["never_captured"])
@@ -37,10 +38,12 @@ def _ask(url: str) -> dict[str, Any]:
 
     address = sql.database_url(url)
     host = sql.host_of(address)
-    engine = sqlalchemy.create_engine(address, **sql.engine_options(address, 1, _TIMEOUT_SECONDS))
+    engine = sql.make_engine(address, _TIMEOUT_SECONDS)
     try:
         with engine.connect() as connection:
             document = connection.exec_driver_sql("SELECT ledger.examine()").scalar_one()
+            timeout = connection.exec_driver_sql("SHOW statement_timeout").scalar_one()
+            is_pooled = getattr(connection.connection.driver_connection, "is_pooled", False)
     except sqlalchemy.exc.DBAPIError as error:
         cause = error.orig
         if isinstance(cause, psycopg.Error) and cause.sqlstate:
@@ -48,7 +51,7 @@ def _ask(url: str) -> dict[str, Any]:
         raise connection_error(cause or error, host) from None
     finally:
         engine.dispose()
-    return dict(document)
+    return dict(document) | {"statement_timeout": timeout, "is_pooled": is_pooled}
 
 
 def _server(found: dict[str, Any]) -> Finding:
@@ -109,6 +112,19 @@ def _role(found: dict[str, Any]) -> Finding:
             "Use a role that was granted credits_app; keep this one for `credits migrate`.",
         )
     return Finding("role", "ok", "an ordinary role.")
+
+
+def _pooler(found: dict[str, Any]) -> Finding:
+    if not found["is_pooled"]:
+        return Finding("pooler", "ok", "none: connections lead to PostgreSQL itself.")
+    if found["statement_timeout"] == "0":
+        return Finding(
+            "pooler",
+            "warning",
+            "a pooler is in between, which passes no time-out on: what waits for a lock waits on.",
+            "ALTER ROLE ... SET statement_timeout = '10s', for the role of this URL.",
+        )
+    return Finding("pooler", "ok", f"one is in between; statements end after {found['statement_timeout']}.")
 
 
 def _connections(found: dict[str, Any]) -> Finding:

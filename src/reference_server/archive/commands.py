@@ -40,7 +40,8 @@ def export_books(
 
         from reference_server.archive import export_organization  # noqa: PLC0415
 
-        with psycopg.connect(url, autocommit=True) as connection:
+        # A pooler gives the session, with what is prepared in it, to others.
+        with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
             contents = export_organization(connection, org_id, out, advance=advance)
     _report(f"Exported {org_id}", org_id, contents, as_json=as_json)
 
@@ -60,7 +61,8 @@ def import_books(
 
         from reference_server.archive import import_organization  # noqa: PLC0415
 
-        with psycopg.connect(url, autocommit=True) as connection:
+        # A pooler gives the session, with what is prepared in it, to others.
+        with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
             org_id, contents = import_organization(connection, lines, advance=advance)
     _report(f"Imported {org_id}", org_id, contents, as_json=as_json)
 
