@@ -29,7 +29,10 @@ PAGES = sorted(
 )
 SQL = re.compile(r"-- |(SELECT|INSERT|UPDATE|BEGIN|CREATE|ALTER|DELETE)\b")
 DRAWING = re.compile(r"[│►└├─]|--[->]|\|$", re.MULTILINE)
-PROGRAMS = {"credits", "make", "pip", "pytest", "psql", "curl", "python", "export", "ready()", "#"}
+PROGRAMS = {
+    "credits", "make", "pip", "pytest", "psql", "curl", "python", "export", "ready()", "#",
+    "pg_dump", "createdb", "pg_restore",
+}  # fmt: skip
 # Python that needs a server or a framework, each by its page and its first line, and the test that runs it.
 ELSEWHERE = {
     ("README.md", "import json"): "tests/server/test_readme.py",

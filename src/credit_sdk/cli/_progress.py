@@ -1,7 +1,7 @@
 """How far long work has come: on a terminal, beside the output, and gone when it is done."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, TypeVar
 
@@ -13,11 +13,18 @@ T = TypeVar("T")
 
 def counted(items: Iterable[T], doing: str) -> Iterator[T]:
     """Pass items through and show how many there were: how many will come is not known."""
-    with _progress(TextColumn("{task.completed:,.0f}")) as progress:
-        task = progress.add_task(doing, total=None)
+    with counting(doing) as advance:
         for item in items:
             yield item
-            progress.advance(task)
+            advance()
+
+
+@contextmanager
+def counting(doing: str) -> Iterator[Callable[[], None]]:
+    """Show how often the function that this yields was called: how often it will be is not known."""
+    with _progress(TextColumn("{task.completed:,.0f}")) as progress:
+        task = progress.add_task(doing, total=None)
+        yield lambda: progress.advance(task)
 
 
 def read_lines(file: IO[str], size: int, doing: str) -> Iterator[str]:
@@ -49,4 +56,4 @@ def _progress(*columns: BarColumn | TextColumn) -> Progress:
     )
 
 
-__all__ = ["busy", "counted", "read_lines"]
+__all__ = ["busy", "counted", "counting", "read_lines"]

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -35,7 +35,9 @@ def export_books(
     Charges go on meanwhile. The file has digests of the organisation's API keys: keep it as you keep backups.
     """
     url = _database_url(database_url)
-    with _one_line_errors(url), _replacing(file) as out, _counting("Rows written") as advance:
+    from credit_sdk.cli._progress import counting  # noqa: PLC0415
+
+    with _one_line_errors(url), _replacing(file) as out, counting(f"Exporting {org_id}") as advance:
         import psycopg  # noqa: PLC0415
 
         from reference_server.archive import export_organization  # noqa: PLC0415
@@ -56,7 +58,9 @@ def import_books(
     All of it or nothing: digests, balances and chain are checked before anybody sees it.
     """
     url = _database_url(database_url)
-    with _one_line_errors(url), _reading(file) as lines, _counting("Rows read") as advance:
+    from credit_sdk.cli._progress import counting  # noqa: PLC0415
+
+    with _one_line_errors(url), _reading(file) as lines, counting(f"Importing {file.name}") as advance:
         import psycopg  # noqa: PLC0415
 
         from reference_server.archive import import_organization  # noqa: PLC0415
@@ -99,16 +103,3 @@ def _reading(path: Path) -> Iterator[TextIO]:
             yield lines
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path} is no text.") from None
-
-
-@contextmanager
-def _counting(what: str) -> Iterator[Callable[[], None]]:
-    """Show on a terminal how many rows have passed."""
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}: {task.completed:,.0f}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda: progress.advance(task)
