@@ -1,8 +1,11 @@
 """Bring a database to this version's schema.
 
-    sql/migrations/NNNN_name.sql            each once, in order, one transaction each
-    sql/functions, sql/views, sql/compat    all of them, in this order and by name within a folder, in
-                                            one transaction, whenever the text of any has changed
+    sql/migrations/NNNN_name.sql            each once, in order
+    sql/functions, sql/views, sql/compat    all of them, in this order and by name within a folder,
+                                            whenever the text of any has changed
+
+All of it is one transaction: whoever charges meanwhile never meets tables of one version and functions of
+another.
 
 What was done is kept in `public.credit_sdk_migrations`; version 0 stands for the second kind. Two
 processes at once are safe: the second waits and finds nothing to do. Through a pooler, which does not keep
@@ -12,6 +15,7 @@ the lock, nothing is applied.
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
@@ -28,6 +32,10 @@ if TYPE_CHECKING:
 
 _LOCK = 0x637265646974  # any number that no other program locks
 _LOCK_TIMEOUT = "5s"  # a table lock that waits blocks everyone who comes after it
+_ATTEMPTS = 5
+PAUSE_SECONDS = 1.0
+"""How long those who waited behind a lock that did not come are let through."""
+_IN_THE_WAY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 _REPEATABLE = 0
 _REPEATABLE_FOLDERS = ("functions", "views", "compat")
 _NUMBERED = re.compile(r"(?!0000)\d{4}_\w+\.sql")
@@ -86,7 +94,7 @@ def migrate(
     `source` is the folder of SQL files, this package's own unless given.
 
     Raises MigrationError when an applied file was edited, the database is newer than this version,
-    there is something to do and a pooler in between, or a file fails, of which then nothing is applied;
+    there is something to do and a pooler in between, or a file fails: then nothing is applied;
     psycopg.OperationalError when the database cannot be reached.
     """
     with psycopg.connect(database_url, autocommit=True) as connection:
@@ -95,7 +103,7 @@ def migrate(
             _refuse_pooler(connection)
             connection.execute("select pg_advisory_lock(%s)", [_LOCK])  # until the connection ends
             plan = _plan(connection, source)
-            _apply(connection, plan)
+            _apply_at_once(connection, plan)
     return MigrationReport(
         applied=_names(plan),
         repeatable_applied=bool(plan.repeatable),
@@ -192,12 +200,26 @@ def _verify(applied: dict[int, tuple[str, str]], numbered: dict[int, _Script]) -
             )
 
 
+def _apply_at_once(connection: Connection, plan: _Plan) -> None:
+    """Apply a plan, or nothing; give way to whoever keeps a lock for long, and try again."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with connection.transaction():
+                connection.execute("select set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
+                _apply(connection, plan)
+        except MigrationError as error:
+            if attempt == _ATTEMPTS or not isinstance(error.__cause__, _IN_THE_WAY):
+                raise
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
+
+
 def _apply(connection: Connection, plan: _Plan) -> None:
     if plan.numbered or plan.repeatable:
         connection.execute(_TABLE)
     for number, script in plan.numbered.items():
         with connection.transaction():
-            connection.execute("select set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
             _run(connection, script)
             _record(connection, number, script.name, _checksum(script))
     if plan.repeatable:

@@ -24,6 +24,8 @@ serve = test_serving.serve
 
 ANN = Account(org_id="acme", user_id="ann")
 ALLOCATED_CREDITS = 1_000
+OFTEN = 12
+"""More often than it takes until psycopg prepares a statement."""
 
 
 class MakePgBouncer(Protocol):

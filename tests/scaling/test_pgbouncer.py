@@ -25,7 +25,7 @@ from credit_sdk.errors import (
 from credit_sdk.operations import AddMember, Deduct, GetPool
 from reference_server.credentials import create_api_key
 from reference_server.migrate import MigrationError, migrate
-from tests.scaling.conftest import ANN
+from tests.scaling.conftest import ANN, OFTEN
 from tests.scaling.judging import assert_nothing_lost_or_doubled
 from tests.scaling.pgbouncer import SERVER_CONNECTIONS
 
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 API = "/api/v1/org-billing"
 PATIENT = Retries(attempts=50, deadline=60, first_wait=0.01, longest_wait=0.2)
-OFTEN = 12
-"""More often than it takes until psycopg prepares a statement."""
 
 
 REFUSES = pytest.param("", id="refuses settings")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from reference_server import migrate as migrating
 from reference_server.migrate import (
     _LOCK,
     MigrationError,
@@ -106,23 +107,25 @@ def test_views_stand_on_functions_and_functions_on_later_functions(url: str, sou
     assert value(url, "select total from old_totals") == 2
 
 
-def test_a_failing_migration_leaves_its_predecessors_and_nothing_of_itself(url: str, source: Path) -> None:
+def test_a_failing_migration_leaves_nothing_of_itself_and_its_predecessors(url: str, source: Path) -> None:
     write(source, "migrations/0003_broken.sql", "create table half (); select 1 / 0;")
     with pytest.raises(MigrationError, match=r"0003_broken.sql failed and was rolled back: division by zero"):
         migrate(url, source=source)
     assert not exists(url, "half")
-    assert status(url, source=source).version == 2
+    assert status(url, source=source).version == 0
     write(source, "migrations/0003_broken.sql", "create table half ();")
-    assert migrate(url, source=source).applied == ("0003_broken.sql",)
+    assert migrate(url, source=source).applied == ("0001_things.sql", "0002_names.sql", "0003_broken.sql")
 
 
-def test_a_failing_repeatable_file_undoes_all_of_them(url: str, source: Path) -> None:
+def test_a_failing_repeatable_file_undoes_all_of_them_and_the_migrations(url: str, source: Path) -> None:
     migrate(url, source=source)
+    write(source, "migrations/0003_more.sql", "alter table things add more text;")
     write(source, "functions/count_things.sql", function("count_things", "select 42"))
     write(source, "views/broken.sql", "create or replace view broken as select 1 from nowhere")
     with pytest.raises(MigrationError, match=r"broken.sql failed"):
         migrate(url, source=source)
     assert value(url, "select count_things()") == 1
+    assert status(url, source=source).version == 2
 
 
 def test_an_edited_migration_is_refused(url: str, source: Path) -> None:
@@ -178,7 +181,10 @@ def test_a_number_below_an_applied_one_is_refused(url: str, source: Path) -> Non
         migrate(url, source=source)
 
 
-def test_a_locked_table_is_not_waited_for_without_end(url: str, source: Path) -> None:
+def test_a_locked_table_is_not_waited_for_without_end(
+    url: str, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrating, "PAUSE_SECONDS", 0)
     migrate(url, source=source)
     write(source, "migrations/0003_more.sql", "set local lock_timeout = 1; alter table things add more text;")
     with psycopg.connect(url) as reader:
@@ -188,8 +194,18 @@ def test_a_locked_table_is_not_waited_for_without_end(url: str, source: Path) ->
     write(
         source, "migrations/0003_more.sql", "create table timeout as select current_setting('lock_timeout');"
     )
+    write(source, "functions/remember.sql", "create table again as select current_setting('lock_timeout');")
     migrate(url, source=source)
-    assert value(url, "table timeout") == "5s"
+    assert value(url, "table timeout") == value(url, "table again") == "5s"
+
+
+def test_who_keeps_a_lock_is_given_way_to(url: str, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrate(url, source=source)
+    write(source, "migrations/0003_more.sql", "set local lock_timeout = 1; alter table things add more text;")
+    with psycopg.connect(url) as reader:
+        reader.execute("select * from things")
+        monkeypatch.setattr(migrating.time, "sleep", lambda _: reader.rollback())
+        assert migrate(url, source=source).applied == ("0003_more.sql",)
 
 
 def test_processes_that_migrate_at_once_take_turns(url: str, source: Path) -> None:

@@ -16,7 +16,12 @@ def hold_dialogue(cursor: "psycopg.RawCursor[Any]", dialogue: Dialogue[ResultT_c
         call = next(dialogue)
         while True:
             try:
-                cursor.execute(call.statement, call.parameters)
+                try:
+                    cursor.execute(call.statement, call.parameters)
+                except psycopg.errors.FeatureNotSupported:
+                    if not _prepares_no_more(cursor.connection):
+                        raise
+                    cursor.execute(call.statement, call.parameters)
                 reply = Reply(_columns(cursor), cast("Row | None", cursor.fetchone()))
             except psycopg.Error as error:
                 call = dialogue.throw(error)
@@ -35,7 +40,12 @@ async def hold_dialogue_async(
         while True:
             try:
                 cursor = psycopg.AsyncRawCursor(connection)
-                await cursor.execute(call.statement, call.parameters)
+                try:
+                    await cursor.execute(call.statement, call.parameters)
+                except psycopg.errors.FeatureNotSupported:
+                    if not _prepares_no_more(connection):
+                        raise
+                    await cursor.execute(call.statement, call.parameters)
                 reply = Reply(_columns(cursor), cast("Row | None", await cursor.fetchone()))
             except psycopg.Error as error:
                 call = dialogue.throw(error)
@@ -43,6 +53,19 @@ async def hold_dialogue_async(
                 call = dialogue.send(reply)
     except StopIteration as end:
         return cast("ResultT_co", end.value)
+
+
+def _prepares_no_more(connection: "psycopg.Connection[Any] | psycopg.AsyncConnection[Any]") -> bool:
+    """Let nothing be prepared any more; return whether a refused statement may be sent again at once.
+
+    A migration may give a function's result more columns. PostgreSQL then refuses what was prepared before,
+    without running any of it. The pool replaces the connection in time.
+    """
+    is_on_its_own = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    if connection.prepare_threshold is None or not is_on_its_own:
+        return False
+    connection.prepare_threshold = None
+    return True
 
 
 def _columns(cursor: "psycopg.RawCursor[Any] | psycopg.AsyncRawCursor[Any]") -> tuple[str, ...]:

@@ -41,8 +41,9 @@ _STATE_MEANINGS: tuple[tuple[tuple[str, ...], type[CreditError], str], ...] = (
         "A pooler before {host} loses what is prepared: make the engine with prepare_threshold=None.",
     ),
     (
-        # After these the transaction is surely undone, so that sending it again is a plain retry.
-        ("40001", "40P01", "55P03", "57014", "25006", "53"),
+        # After these the transaction is surely undone, so that sending it again is a plain retry. A migration
+        # that gives a function another result stops the calls that it overtakes: 0A000, 42804, 42846.
+        ("40001", "40P01", "55P03", "57014", "25006", "53", "0A000", "42804", "42846"),
         UnavailableError,
         "PostgreSQL at {host} could not finish the request now (SQLSTATE {state}).",
     ),

@@ -250,7 +250,7 @@ def require_psycopg(driver: str) -> None:
 
 
 def make_engine(url: URL, timeout: float) -> Engine:
-    """Return an engine of our own, blocking, whose statements take at most `timeout` seconds. It has no pool."""
+    """Return a blocking engine of our own, without a pool; statements take at most `timeout` seconds."""
     engine = create_engine(url, poolclass=NullPool, **_connecting_options(timeout))
     return bounded(engine, _bounds(timeout))
 
