@@ -24,7 +24,7 @@ DatabaseUrl = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    from reference_server.archive import commands as archive  # noqa: PLC0415 - they use what is below
+    from reference_server.archive import commands as copies  # noqa: PLC0415 - they use what is below
     from reference_server.payments import commands as payments  # noqa: PLC0415
 
     app.command()(serve)
@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
     token.command("register-app")(register_application)
     token.command("rotate-keys")(rotate_keys)
     app.add_typer(token, name="token")
-    archive.register(app)
+    copies.register(app)
     payments.register(app)
 
 
