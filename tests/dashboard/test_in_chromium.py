@@ -71,6 +71,17 @@ def test_what_is_being_typed_stays_when_figures_change(
     expect(field).to_be_focused()
 
 
+def test_what_is_being_read_stays_open_when_figures_change(
+    server: Running, organization: Organization, open_page: OpenPage
+) -> None:
+    charge(server, organization, credits=5)
+    page = open_page(session=organization.sessions["member"])
+    page.get_by_text("Usage by day as a table").click()
+    charge(server, organization, credits=5)
+    expect(page.locator("#remaining")).to_have_text("90")
+    expect(page.locator("details")).to_have_attribute("open", "")
+
+
 def test_it_works_without_javascript(
     server: Running, organization: Organization, open_page: OpenPage
 ) -> None:
