@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from credit_sdk import operations
-from credit_sdk.errors import CreditError, NotAuthenticatedError, PermissionDeniedError
+from credit_sdk.errors import CreditError, NotAuthenticatedError, NotFoundError, PermissionDeniedError
 from credit_sdk.identifiers import new_request_id
-from credit_sdk.models import Cap, ChargePage
+from credit_sdk.models import Cap, ChargePage, CreditPool
 from credit_sdk.operations import parse
 from reference_server.access import manages_organization
 from reference_server.dashboard.forms import Form, read_fields, read_form, trimmed
@@ -115,9 +116,7 @@ class OrganizationScreens:
         await manages_organization(
             visit.session, operations.GetOrganizationBilling(org_id=org_id), visit.ledger
         )
-        pool = await visit.execute(operations.GetPool(org_id=org_id))
-        cursor = visit.query.get("cursor")
-        asked = {"org_id": org_id, "limit": _PAGE, **({"cursor": cursor} if cursor else {})}
+        asked = {"org_id": org_id, "limit": _PAGE, **_place(visit)}
         page = await visit.execute(parse(operations.ListMembers, asked))
         caps: dict[str | None, list[Cap]] = {}
         for cap in await _caps(visit, org_id, "member"):
@@ -128,9 +127,10 @@ class OrganizationScreens:
             status=status,
             form=form,
             fresh=Form(),
-            pool=pool,
+            pool=await _pool(visit, org_id),
             members=page.items,
             next=page.next_cursor,
+            page_query=urlencode(_place(visit)),
             caps=caps,
         )
 
@@ -177,9 +177,22 @@ def _refused(form: Form, error: CreditError, labels: Mapping[str, str]) -> Form:
 
 
 def _done(visit: Visit, screen: str, what: str) -> Response:
-    return RedirectResponse(
-        f"{BASE_PATH}/organizations/{segment(_org_id(visit))}{screen}?done={what}", 303, visit.headers
-    )
+    query = urlencode({"done": what, **_place(visit)})
+    address = f"{BASE_PATH}/organizations/{segment(_org_id(visit))}{screen}?{query}"
+    return RedirectResponse(address, 303, visit.headers)
+
+
+def _place(visit: Visit) -> dict[str, str]:
+    """Return on which page of a list the visitor is, as a query says it; empty for the first."""
+    cursor = visit.query.get("cursor")
+    return {"cursor": cursor} if cursor else {}
+
+
+async def _pool(visit: Visit, org_id: str) -> CreditPool | None:
+    try:
+        return await visit.execute(operations.GetPool(org_id=org_id))
+    except NotFoundError:
+        return None
 
 
 def _charges(visit: Visit, fields: Mapping[str, str], limit: int) -> operations.ListCharges:
