@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import psycopg
 
-from benchmarks.measuring import Figure, in_turn, ratio
+from benchmarks.measuring import Figure, Side, in_turn, ratio
 from benchmarks.members import Crowd
-from benchmarks.processes import WAL_BYTES, backend_microseconds, counted
+from benchmarks.processes import WAL_BYTES, backend_microseconds, counted, spent_microseconds
 from benchmarks.registry import Benchmark
 from benchmarks.setting import Setting
+from credit_sdk import new_request_id
 
 CROWD = Crowd("p5", organizations=20, members=5)
 CHARGES = CROWD.organizations * CROWD.members
@@ -28,6 +29,13 @@ STATEMENTS = {
     "bare": "INSERT INTO bare (org_id, user_id, credits_used, service_type, request_id)"
     f" SELECT {PAYER}, 1000, 'bench', {REQUEST}",
 }
+TRANSACTIONS = {
+    "ours": "SELECT * FROM ledger.deduct(%s, %s, 1000, 'bench', NULL, %s)",
+    "naive": "SELECT deduct_credits(%s, %s, 1000, 'bench', NULL, %s, '{}')",
+    "bare": "INSERT INTO bare (org_id, user_id, credits_used, service_type, request_id) "
+    "VALUES (%s, %s, 1000, 'bench', %s)",
+}
+Connection = psycopg.Connection[tuple[object, ...]]
 
 
 def run(setting: Setting, rounds: int) -> Iterator[Figure]:
@@ -51,6 +59,8 @@ def run(setting: Setting, rounds: int) -> Iterator[Figure]:
                 note=f"{best['ours']:.1f} against {best[other]:.1f} us at best, without commit",
             )
 
+        yield from _with_commit(connection, rounds)
+
         def log_of(name: str) -> float:
             work = blocks[name].encode()
             return counted(setting, WAL_BYTES, lambda: connection.execute(work), CHARGES)
@@ -63,6 +73,35 @@ def run(setting: Setting, rounds: int) -> Iterator[Figure]:
             logs["naive"],
             target=0.65,
             note=f"{log['ours']:.0f} against {log['naive']:.0f} bytes",
+        )
+
+
+def _transactions(connection: Connection, statement: str) -> Side:
+    """Return a side: PostgreSQL's processor time for each of some charges, one after the other."""
+    pid, asked = connection.info.backend_pid, statement.encode()
+
+    def side() -> float:
+        before = spent_microseconds(pid)
+        for number in range(CHARGES):
+            org, user = f"p5-{number % CROWD.organizations}", f"user-{number % CROWD.members}"
+            connection.execute(asked, (org, user, new_request_id()), prepare=True)
+        return (spent_microseconds(pid) - before) / CHARGES
+
+    return side
+
+
+def _with_commit(connection: Connection, rounds: int) -> Iterator[Figure]:
+    """Yield the same for charges that are each a transaction of a client, as they are in life."""
+    sides = {name: _transactions(connection, statement) for name, statement in TRANSACTIONS.items()}
+    spent = in_turn(sides, rounds)
+    best = {name: min(values) for name, values in spent.items()}
+    for other, target in (("bare", 2.5), ("naive", 0.5)):
+        yield ratio(
+            f"PostgreSQL's CPU for a charge with its commit / {OTHERS[other]}",
+            spent["ours"],
+            spent[other],
+            target=target,
+            note=f"{best['ours']:.0f} against {best[other]:.0f} us at best",
         )
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.registry import BENCHMARKS
+
 RESULTS = Path(__file__).parent / "results"
 KEPT = RESULTS / "kept.json"
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -28,7 +30,9 @@ def with_figures(page: str, results: dict[str, Any]) -> str:
 
 
 def _lines(results: dict[str, Any]) -> Iterator[str]:
-    for name, benchmark in results["benchmarks"].items():
+    order = list(BENCHMARKS)
+    for name in sorted(results["benchmarks"], key=order.index):
+        benchmark = results["benchmarks"][name]
         yield f"\n### {name}: {benchmark['compares']}\n"
         yield f"To reach: {benchmark['target']}.\n"
         if benchmark["figures"]:

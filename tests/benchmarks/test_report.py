@@ -20,8 +20,8 @@ MACHINE = {
 }  # fmt: skip
 RESULTS = {
     "benchmarks": {
-        "p0": {
-            "compares": "ours beside theirs", "target": "half", "command": "python -m benchmarks p0",
+        "p5": {
+            "compares": "ours beside theirs", "target": "half", "command": "python -m benchmarks p5",
             "machine": MACHINE, "figures": [FIGURE], "exhibits": {"plan": "Index Scan"},
         }
     }
@@ -43,7 +43,7 @@ def test_a_figure_says_its_spread_its_target_its_machine_and_its_command() -> No
     page = with_figures(f"# Page\n{BEGIN}\nold\n{END}\nafter\n", RESULTS)
     assert "| ours / theirs | 0.50 | 0.40 to 0.62 | ≤ 1 | met | 5.0 against 10.0 us at best |" in page
     assert "```text\nIndex Scan\n```" in page
-    assert "`python -m benchmarks p0`, 2026-01-01 00:00Z: 7 rounds, CPU pressure up to 12 %" in page
+    assert "`python -m benchmarks p5`, 2026-01-01 00:00Z: 7 rounds, CPU pressure up to 12 %" in page
     assert "`fsync` on" in page
     assert "old" not in page
     assert page.startswith("# Page\n")

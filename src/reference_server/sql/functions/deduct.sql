@@ -1,11 +1,12 @@
 -- Invariant: no charge makes used + held exceed allocated (plus overage), and a request id charges once.
 --
--- The usual charge is ONE statement: the allocation is taken from if that fits, which locks it, and the
+-- The usual charge is two statements: the allocation is taken from if that fits, which locks it, and the
 -- attribution is written from what the update returned: its time and its remaining credits are those
--- of the moment at which the lock was held. A charge writes no row that others of the organisation share,
--- unless there are caps: then it takes their locks, gives back overdue holds, and goes round once more.
+-- of the moment at which the lock was held. (As one, with the update in a CTE, they take longer.) A
+-- charge writes no row that others of the organisation share, unless there are caps: then it takes their
+-- locks, gives back overdue holds, and goes round once more.
 --
--- Everything else leaves the statement without a charge, and is then told apart: an id that charged
+-- Everything else leaves them without a charge, and is then told apart: an id that charged
 -- before (replay or conflict), overdue holds that stood in the way (given back; tried again), a refusal.
 
 -- As it was before there were caps.
@@ -44,43 +45,40 @@ BEGIN
 
   -- Going round again means that another transaction committed something in between.
   FOR _attempt IN 1..20 LOOP
-    WITH account AS (
-      UPDATE public.user_credit_allocations AS allocation
-      SET used_credits = allocation.used_credits + deduct.credits, updated_at = ledger.now()
-      FROM public.organizations AS organization
-      WHERE allocation.org_id = deduct.org_id
-        AND allocation.user_id = deduct.user_id
-        AND allocation.is_active
-        AND (_capped OR NOT allocation.capped)
-        AND organization.id = allocation.org_id
-        AND organization.status = 'active'
-        AND (
-          allocation.used_credits + allocation.held_credits + deduct.credits <= allocation.allocated_credits
-          OR allocation.used_credits + allocation.held_credits + deduct.credits
-          <= allocation.allocated_credits + ledger.overage(deduct.org_id)
-        )
-        AND NOT EXISTS (
-          SELECT FROM public.credit_holds AS hold
-          WHERE hold.org_id = deduct.org_id AND hold.request_id = _request_id AND hold.status = 'held'
-        )
-      RETURNING allocation.id, allocation.remaining_credits, allocation.updated_at
-    ), charge AS (
+    _charge_id := NULL;
+    UPDATE public.user_credit_allocations AS allocation
+    SET used_credits = allocation.used_credits + deduct.credits, updated_at = ledger.now()
+    WHERE allocation.org_id = deduct.org_id
+      AND allocation.user_id = deduct.user_id
+      AND allocation.is_active
+      AND (_capped OR NOT allocation.capped)
+      AND (
+        allocation.used_credits + allocation.held_credits + deduct.credits <= allocation.allocated_credits
+        OR allocation.used_credits + allocation.held_credits + deduct.credits
+        <= allocation.allocated_credits + ledger.overage(deduct.org_id)
+      )
+      AND EXISTS (
+        SELECT FROM public.organizations AS organization
+        WHERE organization.id = deduct.org_id AND organization.status = 'active'
+      )
+      AND NOT EXISTS (
+        SELECT FROM public.credit_holds AS hold
+        WHERE hold.org_id = deduct.org_id AND hold.request_id = _request_id AND hold.status = 'held'
+      )
+    RETURNING allocation.id, allocation.remaining_credits, allocation.updated_at
+    INTO _account_id, _remaining, _created_at;
+
+    IF FOUND THEN
       INSERT INTO public.credit_usage_attribution (
         org_id, user_id, allocation_id, credits_used, service_type, service_name,
         request_id, request_metadata, remaining_after, created_at, api_key_id
+      ) VALUES (
+        deduct.org_id, deduct.user_id, _account_id, deduct.credits, deduct.service_type, deduct.service_name,
+        _request_id, coalesce(deduct.request_metadata, '{}'), _remaining, _created_at, deduct.api_key_id
       )
-      SELECT
-        deduct.org_id, deduct.user_id, account.id, deduct.credits, deduct.service_type, deduct.service_name,
-        _request_id, coalesce(deduct.request_metadata, '{}'), account.remaining_credits, account.updated_at,
-        deduct.api_key_id
-      FROM account
       ON CONFLICT (org_id, request_id) DO NOTHING
-      RETURNING id
-    )
-    SELECT account.id, charge.id, account.remaining_credits, account.updated_at
-    INTO _account_id, _charge_id, _remaining, _created_at
-    FROM account
-    LEFT JOIN charge ON TRUE;
+      RETURNING id INTO _charge_id;
+    END IF;
 
     IF _charge_id IS NOT NULL THEN
       IF _capped THEN
