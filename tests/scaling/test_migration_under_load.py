@@ -34,7 +34,7 @@ LATER = """
     ALTER TABLE credit_holds ADD COLUMN region TEXT NOT NULL DEFAULT 'eu';
     CREATE INDEX credit_usage_attribution_of_region ON credit_usage_attribution (org_id, service_name);
 """
-OVERTAKEN = {"0A000", "42804", "42846"}
+OVERTAKEN = {"0A000", "42804", "42846", "XX000"}
 
 
 @pytest.fixture

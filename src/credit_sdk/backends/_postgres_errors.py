@@ -95,7 +95,8 @@ def statement_error(error: psycopg.Error, host: str, scale: int) -> CreditError:
     for states, kind, sentence in _STATE_MEANINGS:
         if state.startswith(states):
             return kind(sentence.format(host=host, state=state))
-    if isinstance(error, psycopg.OperationalError):
+    # PostgreSQL stumbles over itself (XX000) where a migration overtakes a statement.
+    if isinstance(error, psycopg.OperationalError) or state.startswith("XX"):
         return OutcomeUnknownError(f"PostgreSQL at {host} stopped the request (SQLSTATE {state}).")
     return UnexpectedResponseError(f"PostgreSQL at {host} refused the request (SQLSTATE {state}).")
 
