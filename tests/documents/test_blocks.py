@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import json
 import re
 import shlex
@@ -62,8 +63,8 @@ class Block:
     @property
     def kind(self) -> str:
         """Return how it is checked."""
-        if self.language == "python":
-            return "run"
+        if self.language in {"python", "ini"}:
+            return {"python": "run"}.get(self.language, self.language)
         if self.text.startswith(SHOWN) or (not self.language and DRAWING.search(self.text)):
             return "shown"
         if self.language == "sql" or SQL.match(self.text):
@@ -185,6 +186,13 @@ def prepare(connection: psycopg.Connection[Any]) -> None:
         connection.execute("SELECT ledger.add_member('acme', %s)", [user_id])
         connection.execute("SELECT ledger.allocate('acme', %s, 100000)", [user_id])
     connection.execute("INSERT INTO users (id, email, credits) VALUES (123, 'ann@example.com', 100)")
+
+
+@of_kind("ini")
+def test_the_settings_of_a_block_can_be_read(block: Block) -> None:
+    settings = configparser.ConfigParser()
+    settings.read_string(block.text)
+    assert all(settings[section] for section in settings.sections())
 
 
 @of_kind("json")
