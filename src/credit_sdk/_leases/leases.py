@@ -88,6 +88,10 @@ class Leases:
     def wake(self) -> None:
         """Let the thread look after the leases now, and for as long as there are any."""
         self._wish.set()
+        self.start()
+
+    def start(self) -> None:
+        """Let the thread look after the leases for as long as there are any."""
         if self._thread is None or not self._thread.is_alive():
             with self._lock:
                 if self._thread is None or not self._thread.is_alive():
@@ -120,8 +124,8 @@ class Leases:
                 lessee.close(retries)
             except CreditError as error:
                 logger.warning("What was spent from a lease is settled by the next start (%s)", error)
+        self._remove_left()
         with self._lock:
-            self._remove_left()
             is_settled = not self._active
             for journal in self._journals.values():
                 journal.close(is_settled=is_settled)
@@ -159,7 +163,7 @@ class Leases:
 
     def _enlist(self, lessee: Lessee) -> None:
         self._active[lessee] = None
-        self.wake()
+        self.start()
 
     def _retire(self, lessee: Lessee) -> None:
         self._active.pop(lessee, None)
@@ -224,12 +228,13 @@ class Leases:
             except FileNotFoundError:
                 continue  # Another process was faster.
             except OSError as error:
-                raise OutboxError(
-                    f"The journal of leases {path} cannot be read: {error.strerror}."
-                ) from error
+                _put_aside(claimed, error)
+                continue
             if damaged:
                 _keep_damaged(claimed, damaged)
-            self._left.append(_LeftFile(claimed, [self._take_over(left) for left in told]))
+            taken_over = _LeftFile(claimed, [self._take_over(left) for left in told])
+            with self._lock:
+                self._left.append(taken_over)
 
     def _take_over(self, left: LeftLease) -> Lease:
         terms = left.terms
@@ -237,11 +242,13 @@ class Leases:
         return self.lessee(terms.org_id, terms.user_id, policy).take_over(left)
 
     def _remove_left(self) -> None:
-        for left in list(self._left):
-            if all(lease.is_given_back for lease in left.leases):
+        with self._lock:
+            left = self._left
+            self._left = [each for each in left if not all(lease.is_given_back for lease in each.leases)]
+        for each in left:
+            if each not in self._left:
                 with suppress(OSError):
-                    left.path.unlink(missing_ok=True)
-                self._left.remove(left)
+                    each.path.unlink(missing_ok=True)
 
 
 def anything_left(place: Place) -> bool:
@@ -261,6 +268,14 @@ def _left_in(place: Place | None) -> Iterator[Path]:
 def _let_go(path: Path) -> None:
     with suppress(OSError):
         path.rename(path.with_name(f"{NOBODY}-{path.name.partition('-')[2]}"))
+
+
+def _put_aside(path: Path, error: OSError) -> None:
+    """Leave what cannot be read to a person, under a name that nobody takes over."""
+    aside = path.with_suffix(".unreadable")
+    with suppress(OSError):
+        path.rename(aside)
+    logger.error("A journal of leases cannot be read (%s): it is kept as %s.", error.strerror or error, aside)
 
 
 def _keep_damaged(path: Path, lines: int) -> None:

@@ -191,7 +191,7 @@ class Lessee:
         if self._shared.journal.is_broken:
             return None
         if lease is None or lease.seconds_left() <= 0:
-            lease = None if self._supply.is_scarce() else self._supply.take()
+            lease = None if self._supply.is_scarce() else self._supply.take(estimate)
             return lease if lease is not None and lease.reserve(estimate) else None
         if not self._supply.is_scarce():
             self._supply.grow(lease, estimate - lease.free)

@@ -118,15 +118,15 @@ class Supply:
             except CreditError as error:
                 logger.warning("A lease of %s is given back later (%s)", self._user_id, error)
 
-    def take(self) -> Lease | None:
-        """Take a new lease, as large as the books can give it; None when they give none."""
+    def take(self, least: int) -> Lease | None:
+        """Take a new lease, as large as the books can give it; None when they do not even give the least."""
         if any(lease.hold_id is None for lease in self.leases):
             # What became of an earlier one is not known yet: they would add up while the books are away.
             return None
         terms = LeaseTerms(new_request_id(), self._org_id, self._user_id, self._size, self.policy.ttl_seconds)
         lease = Lease(terms, self._shared.journal, self._shared.clock)
         try:
-            hold = self._ask_for(self._size, partial(self._place, lease))
+            hold = self._ask_for(max(self._size, least), partial(self._place, lease), least)
         except CreditError as error:
             self._not_given(error)
             # Where nobody knows whether it was placed the books tell, asked again, and it is given back.
@@ -179,7 +179,7 @@ class Supply:
         lease.grow(hold)
         return hold
 
-    def _ask_for(self, wanted: int, ask: Callable[[int], Hold], least: int = 1) -> Hold | None:
+    def _ask_for(self, wanted: int, ask: Callable[[int], Hold], least: int) -> Hold | None:
         """Ask for what is wanted; where that is refused, for half of what there is, and for the least.
 
         Half leaves something to other processes on the same allocation.

@@ -60,11 +60,11 @@ class FakeCredits(ReadableBooks):
 
     def service(self, **options: Any) -> CreditDeductionService:
         """Return a new service on these books; takes what `CreditDeductionService` takes but for the URL."""
-        return self.serve(CreditDeductionService(_ADDRESS, outbox=False, **options))
+        return self.serve(CreditDeductionService(_ADDRESS, **_usable(options)))
 
     def async_service(self, **options: Any) -> AsyncCreditDeductionService:
         """Return a new service on these books for asyncio."""
-        return self.serve(AsyncCreditDeductionService(_ADDRESS, outbox=False, **options))
+        return self.serve(AsyncCreditDeductionService(_ADDRESS, **_usable(options)))
 
     def sdk(self, **options: Any) -> CreditSDK:
         """Return a new SDK for users' own credits on these books."""
@@ -78,12 +78,12 @@ class FakeCredits(ReadableBooks):
         """Let an application's service keep its books here until the test ends, and return it.
 
         That may be made at import, and its decorated functions too. Its outbox is one of the test's own,
-        from which charges are delivered only by `deliver()`.
+        from which charges are delivered only by `deliver()`. Nothing is leased: each charge is seen at once.
         """
         own: Any = service
         till, probes = own._till, own._probes  # noqa: SLF001 - this is the service's own library
         connections = till.connections.__dict__
-        before = dict(connections), till.courier
+        before = dict(connections), till.courier, till.leasing
         connections["backend"] = FaultyBackend(self.ledger, self.faults)
         connections["async_backend"] = AsyncFaultyBackend(self.ledger, self.faults)
         courier = _PatientCourier(
@@ -95,11 +95,13 @@ class FakeCredits(ReadableBooks):
         )
         self._couriers.append(courier)
         object.__setattr__(till, "courier", courier)  # it is frozen for everyone else
+        object.__setattr__(till, "leasing", None)
 
         def restore() -> None:
             connections.clear()
             connections.update(before[0])
             object.__setattr__(till, "courier", before[1])
+            object.__setattr__(till, "leasing", before[2])
 
         self._undo.callback(restore)
         return service
@@ -159,6 +161,11 @@ class _MortalOutbox(Outbox):
         if self._faults.is_crashed:
             raise SimulatedCrash
         return super()._opened()
+
+
+def _usable(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a service whose outbox is the fake's, and which leases nothing."""
+    return {name: value for name, value in options.items() if name != "lease"} | {"outbox": False}
 
 
 def _waits_pass(clock: FakeClock) -> ExitStack:
