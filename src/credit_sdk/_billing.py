@@ -135,14 +135,19 @@ class Billing:
     def flush_outbox(self, outbox: "Outbox | None" = None) -> Delivery:
         """Deliver once what the outbox (another than the service's own, if given) keeps for these books.
 
-        What cannot be delivered stays, with the reason. Blocks, also in an async service. Raises
-        `OutboxError`.
+        What was spent from leases is settled before. What cannot be delivered stays, with the reason. Blocks,
+        also in an async service. Raises `OutboxError`, and `UnavailableError` when leases cannot be settled.
         """
-        courier = self._till.courier
+        courier, leasing = self._till.courier, self._till.leasing
         connections = self._till.connections
         if outbox is not None and connections.destination is not None:
             courier = Courier(outbox, connections.destination, lambda: connections.backend, self._probes)
-        return courier.deliver() if courier else Delivery()
+            leasing = Leasing(None, lambda: connections.backend, courier, self._till.retries)
+        if courier is None:
+            return Delivery()
+        if leasing is not None and leasing.is_in_use():
+            leasing.settle()
+        return courier.deliver()
 
     def settle_leases(self) -> None:
         """Charge now what was spent from leases, here and by processes that have ended.

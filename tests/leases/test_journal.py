@@ -120,6 +120,9 @@ def test_a_full_disk_is_said_once_and_charges_go_to_the_books_until_there_is_roo
     assert not process.spend(10, request_id="job-2")
     assert town.books() == (10, 90)
     assert not process.spend(10, request_id="job-3")
+    [lessee] = process.leases._active
+    assert lessee._supply.current is not None
+    assert lessee._supply.current.free == 70_000
     assert not process.leases.attend()
     said = [each for each in caplog.records if each.levelno == logging.ERROR]
     assert ["No space left on device" in each.getMessage() for each in said] == [True]

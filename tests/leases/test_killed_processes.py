@@ -96,6 +96,22 @@ def test_two_killed_processes_have_spent_exactly_what_they_promised(books: str, 
     assert not list(tmp_path.glob("*.leases/*/*.journal"))
 
 
+def test_the_command_settles_what_a_killed_process_has_left(books: str, tmp_path: Path) -> None:
+    outbox = tmp_path / "outbox.sqlite3"
+    process = start(books, outbox, "first")
+    assert process.stdout is not None
+    process.stdout.readline()
+    os.kill(process.pid, signal.SIGKILL)
+    promised = len(process.communicate(timeout=60)[0].split()) + 1
+    flush = ["outbox", "flush", "--url", books, "--outbox", str(outbox)]
+    command = [sys.executable, "-c", "from credit_sdk.cli import main; main()", *flush]
+    subprocess.run(command, check=True, timeout=60, capture_output=True)
+    with CreditDeductionService(books, outbox=False) as reader:
+        remaining, held = left(reader)
+    assert held == 0
+    assert 400 - promised - 1 <= remaining <= 400 - promised
+
+
 def test_two_processes_spend_an_allocation_to_the_end_and_no_further(books: str, tmp_path: Path) -> None:
     outbox = tmp_path / "outbox.sqlite3"
     processes = [start(books, outbox, name) for name in ("first", "second")]

@@ -32,7 +32,7 @@ class Leasing:
         courier: Courier | None,
         retries: Retries,
         *,
-        needs_journal: bool,
+        needs_journal: bool = True,
     ) -> None:
         """`needs_journal` says that the books outlive the process; then there has to be an outbox."""
         self._policy = policy
@@ -77,13 +77,15 @@ class Leasing:
     def wake_if_left(self) -> None:
         """Settle in the background what processes that have ended have spent, and give back the rest."""
         courier = self._courier
-        if courier is None or not _folder(courier).is_dir():
-            return
         try:
-            if anything_left(_place(courier)):
+            if courier is not None and self.is_in_use() and anything_left(_place(courier)):
                 self._leases.get().wake()
         except OutboxError as error:
             logger.warning("%s", error)
+
+    def is_in_use(self) -> bool:
+        """Whether any process has ever leased from these books with this outbox."""
+        return self._courier is not None and _folder(self._courier).is_dir()
 
     def settle(self) -> None:
         """Settle now what was spent, here and by processes that have ended."""
