@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from credit_sdk import operations
-from credit_sdk.operations import Operation
+from credit_sdk.operations import Operation, crossapp
 
 _CHARGE = {
     "org_id": "test-loopnet",
@@ -13,6 +13,8 @@ _CHARGE = {
     "service_type": "company_enrichment",
     "request_id": "enrich-c-1042",
 }
+
+_APP = {"app_id": "print-shop"}
 
 EXAMPLES: Mapping[type[Operation[Any]], Mapping[str, Any]] = {
     operations.CheckCredits: {"org_id": "test-loopnet", "user_id": "user-7", "credits": 50},
@@ -55,5 +57,12 @@ EXAMPLES: Mapping[type[Operation[Any]], Mapping[str, Any]] = {
     operations.RefundSpending: {"transaction_id": 1042, "credits": 2.5, "reason": "The label was smeared."},
     operations.GrantCredits: {"amount": 100, "description": "Welcome"},
     operations.AddMember: {"user_id": "user-8", "role": "billing_admin"},
+    crossapp.LogIn: {"app_id": "print-shop", "email": "ada@example.com", "password": "correct horse"},
+    crossapp.ValidateToken: _APP,
+    crossapp.RefreshToken: _APP,
+    crossapp.LogOut: _APP,
+    crossapp.CheckAppCredits: _APP | {"required_credits": 5},
+    crossapp.ConsumeAppCredits: _APP | {"credits": 5, "service": "print", "request_id": "print-c-1042"},
+    crossapp.PurchaseCredits: _APP | {"package_id": "small", "return_url": "https://app.example/back"},
 }
 """Bodies; fields that stand in the path are left out."""

@@ -11,8 +11,11 @@ from pydantic.json_schema import models_json_schema
 from credit_sdk import operations
 from credit_sdk.errors import ERRORS_BY_CODE, CreditError
 from credit_sdk.models import Problem
+from credit_sdk.operations import crossapp
 from credit_sdk.wire import API_KEY_HEADER, IDEMPOTENCY_HEADER, REQUEST_ID_HEADER, SESSION_COOKIE
-from reference_server import problems
+from reference_server import openapi_parts, problems
+from reference_server.crossapp.endpoints import ENDPOINTS, Endpoint
+from reference_server.crossapp.endpoints import RESOURCES as APPLICATION_RESOURCES
 from reference_server.encoding import CSV_TYPE, JSON_TYPE, PROBLEM_TYPE
 from reference_server.examples import EXAMPLES
 from reference_server.routes import RESOURCES, ROUTES, Route
@@ -35,6 +38,7 @@ _TAKING = frozenset(
         operations.PlaceBalanceHold,
         operations.ExtendBalanceHold,
         operations.CaptureBalanceHold,
+        crossapp.ConsumeAppCredits,
     }
 )
 _OF_SOMETHING = frozenset(
@@ -43,6 +47,7 @@ _OF_SOMETHING = frozenset(
         operations.RefundSpending,
         operations.PlaceBalanceHold,
         operations.GetBalance,
+        crossapp.PurchaseCredits,
     }
 )
 _CONFLICTING = frozenset(
@@ -94,18 +99,22 @@ def openapi() -> Json:
             resource.path: {
                 method.lower(): _operation(route, schemas) for method, route in resource.routes.items()
             }
-            for resource in RESOURCES
-        },
+            for resource in (*RESOURCES, *APPLICATION_RESOURCES)
+        }
+        | openapi_parts.PATHS,
         "components": {
-            "schemas": {name: schema for name, schema in schemas.items() if name not in _inlined()},
-            "responses": {str(status): _refusal(status) for status in sorted(_REFUSALS)},
-            "securitySchemes": _SECURITY_SCHEMES,
-            "headers": _HEADERS,
+            "schemas": {name: schema for name, schema in schemas.items() if name not in _inlined()}
+            | openapi_parts.SCHEMAS,
+            "responses": {str(status): _refusal(status) for status in sorted(_REFUSALS)}
+            | openapi_parts.RESPONSES,
+            "securitySchemes": _SECURITY_SCHEMES | openapi_parts.SECURITY_SCHEMES,
+            "headers": _HEADERS | openapi_parts.HEADERS,
         },
         "security": [{name: []} for name in _SECURITY_SCHEMES],
     }
 
 
+_ROUTES: tuple[Route, ...] = (*ROUTES, *ENDPOINTS)
 _SECURITY_SCHEMES: Json = {
     "bearer": {
         "type": "http",
@@ -146,12 +155,12 @@ _HEADERS_OF = {
 
 def _schemas() -> dict[str, Json]:
     """Return the schemas of all operations (without what stands in the path) and results."""
-    inputs: list[tuple[type[BaseModel], Any]] = [(route.address.operation, "validation") for route in ROUTES]
-    results = {route.address.operation.result for route in ROUTES} | {ProblemBody}
+    inputs: list[tuple[type[BaseModel], Any]] = [(route.address.operation, "validation") for route in _ROUTES]
+    results = {route.address.operation.result for route in _ROUTES} | {ProblemBody}
     outputs: list[tuple[type[BaseModel], Any]] = [(result, "serialization") for result in results]
     _, document = models_json_schema(inputs + outputs, ref_template="#/components/schemas/{model}")
     schemas: dict[str, Json] = document["$defs"]
-    for route in ROUTES:
+    for route in _ROUTES:
         schema = schemas[route.address.operation.__name__]
         _leave_out(route.terms.reserved, schema)
         if route.address.has_body:
@@ -179,7 +188,7 @@ def _inlined() -> set[str]:
     """Return the operations of which no schema is left as a whole: some fields stand in the address."""
     return {
         route.address.operation.__name__
-        for route in ROUTES
+        for route in _ROUTES
         if route.address.path_fields or not route.address.has_body
     }
 
@@ -194,6 +203,8 @@ def _operation(route: Route, schemas: dict[str, Json]) -> Json:
         "parameters": _parameters(route, schemas[kind.__name__]),
         "responses": _responses(route),
     }
+    if isinstance(route, Endpoint):
+        members["security"] = [] if kind is crossapp.LogIn else [{"app_session": []}]
     if route.address.has_body:
         schema = _body_schema(route, schemas[kind.__name__])
         needed = route.needs_body or not {"oneOf", "anyOf"}.isdisjoint(schemas[kind.__name__])

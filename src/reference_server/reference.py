@@ -57,5 +57,5 @@ def _fields(operation: Json) -> list[tuple[str, str, bool]]:
         if "$ref" in schema:
             schema = _document()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
         required = schema.get("required", ())
-        named += [(name, "body", name in required) for name in schema["properties"]]
+        named += [(name, "body", name in required) for name in schema.get("properties", ())]
     return named

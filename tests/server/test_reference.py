@@ -15,15 +15,17 @@ from pydantic import TypeAdapter, ValidationError
 from credit_sdk.amounts import Credits, MonthlyPrice, Price
 from credit_sdk.errors import InvalidAmountError, ValidationFailedError
 from credit_sdk.operations import Refund, parse
-from credit_sdk.wire import ADDRESSES
+from credit_sdk.wire import ADDRESSES, CROSS_APP_ADDRESSES
+from reference_server.llm.requests import SERVICES
 
 if TYPE_CHECKING:
     from credit_sdk.wire import Address
-    from tests.server.conftest import Running
+    from tests.server.conftest import Connection, Running
 
 SYSTEM = "/api/v1/org-billing/billing/system"
 REFUNDS = "/api/v1/org-billing/credits/refunds"
 NULL = {"type": "null"}
+STRIPE = ("create-checkout-session", "products", "user-subscriptions", "webhook")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,19 @@ def test_every_address_is_described(document: dict[str, Any]) -> None:
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     }
-    assert described == {(address.method, address.path, address.operation.__name__) for address in ADDRESSES}
+    of_operations = {
+        (address.method, address.path, address.operation.__name__)
+        for address in (*ADDRESSES, *CROSS_APP_ADDRESSES)
+    }
+    assert described >= of_operations
+    assert {path for _, path, _ in described - of_operations} == {
+        *(f"/api/v1/llm{path}" for path in (*SERVICES, "/models", "/models/{model}")),
+        "/api/v1/llm/organizations/{org_id}/keys",
+        "/api/v1/llm/organizations/{org_id}/keys/{provider}",
+        *(f"/api/stripe/{name}" for name in STRIPE),
+        *("/healthz", "/readyz", "/metrics"),
+    }
+    assert len({name for _, _, name in described}) == len(described)
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
@@ -89,7 +103,9 @@ def test_problems_are_described(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", [each for each in ADDRESSES if each.has_body], ids=lambda each: each.operation.__name__
+    "address",
+    [each for each in (*ADDRESSES, *CROSS_APP_ADDRESSES) if each.has_body],
+    ids=lambda each: each.operation.__name__,
 )
 def test_every_body_has_an_example_that_fits(document: dict[str, Any], address: Address) -> None:
     content = document["paths"][address.path][address.method.lower()]["requestBody"]["content"]
@@ -101,6 +117,18 @@ def test_every_body_has_an_example_that_fits(document: dict[str, Any], address: 
     schema = content["application/json"]["schema"]
     validator = jsonschema_rs.validator_for({**schema, "components": document["components"]})
     assert validator.is_valid(example)
+
+
+def test_examples_of_the_gateway_fit_and_name_models_on_offer(
+    document: dict[str, Any], database: Connection
+) -> None:
+    names = {row[0] for row in database.execute("SELECT model FROM llm_models").fetchall()}
+    for path in SERVICES:
+        content = document["paths"][f"/api/v1/llm{path}"]["post"]["requestBody"]["content"]
+        said = content["application/json"]
+        assert said["example"]["model"] in names
+        validator = jsonschema_rs.validator_for({**said["schema"], "components": document["components"]})
+        assert validator.is_valid(said["example"])
 
 
 def test_what_may_be_left_out_of_a_body_may_be_null(document: dict[str, Any]) -> None:

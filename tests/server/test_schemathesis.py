@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import hypothesis
 import pytest
 import requests
 import schemathesis
@@ -19,6 +18,7 @@ from schemathesis.specs.openapi.checks import ignored_auth, positive_data_accept
 
 from reference_server.credentials import create_api_key
 from reference_server.openapi import openapi
+from tests.server.attacking import EXAMPLES, SOAK, bounded, described, is_not_http, operations_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,15 +28,8 @@ if TYPE_CHECKING:
     Case: TypeAlias = schemathesis.Case
     Fields: TypeAlias = dict[str, Any]
 
-SOAK = hypothesis.settings.get_current_profile_name() == "soak"
-EXAMPLES = 100 if SOAK else 2
-
-SCHEMA = schemathesis.openapi.from_dict(openapi())
-SCHEMA.config.generation.update(with_security_parameters=False)
-OPERATIONS = {
-    operation.definition.raw["operationId"]: operation
-    for operation in (found.ok() for found in SCHEMA.get_all_operations())
-}
+SCHEMA = described("^/api/(v1/org-billing|financial)/")
+OPERATIONS = operations_of(SCHEMA)
 
 MANAGERS = ("billing_admin", "admin", "owner", "system_admin")
 ROLES = ("member", "billing_admin", "admin", "owner")
@@ -258,14 +251,6 @@ class Attacker:
         return made
 
 
-def is_not_http(answer: schemathesis.Response) -> bool:
-    """Whether the request did not get as far as the API, which marks all its answers."""
-    if "x-request-id" in answer.headers:
-        return False
-    assert (answer.status_code, answer.text) == (400, "Invalid HTTP request received.")
-    return True
-
-
 @pytest.fixture(scope="module")
 def home(server: Running, database: Connection, make_organization: MakeOrganization) -> Organization:
     """The organisation that is attacked, with credits for all that will be made in it."""
@@ -357,17 +342,6 @@ def plain_case(name: str, things: Fields) -> Case:
 
 def cases(name: str, *modes: GenerationMode) -> st.SearchStrategy[Case]:
     return st.sampled_from(modes).flatmap(lambda mode: OPERATIONS[name].as_strategy(generation_mode=mode))
-
-
-bounded = settings(
-    max_examples=EXAMPLES,
-    derandomize=not SOAK,
-    deadline=None,
-    database=None,
-    # Requests leave traces, so that a smaller one would not fail in the same way.
-    phases=[hypothesis.Phase.generate],
-    suppress_health_check=list(hypothesis.HealthCheck),
-)
 
 
 @pytest.mark.parametrize("caller", CALLERS)

@@ -80,8 +80,8 @@ def read(service: Service, body: bytes, default_level: str | None = None) -> Ask
     task = asked.get("task_type", service.task_type)
     if not isinstance(task, str) or not 0 < len(task) <= LONGEST_NAME or not task.isprintable():
         raise InvalidRequestError("task_type must be a short text.", param="task_type")
-    stream = asked.get("stream") or False
-    options = asked.get("stream_options") or {}
+    stream = False if asked.get("stream") is None else asked["stream"]
+    options = {} if asked.get("stream_options") is None else asked["stream_options"]
     if not isinstance(stream, bool) or (stream and service.kind != "chat"):
         raise InvalidRequestError(
             "stream must be true or false, and only chats are streamed.", param="stream"

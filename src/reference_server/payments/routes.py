@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from credit_sdk.errors import FieldError, PermissionDeniedError, ValidationFailedError
 from credit_sdk.models.crossapp import Permission
-from credit_sdk.operations import GetOrganizationBilling
+from credit_sdk.operations import GetOrganizationBilling, OrgId, parse
 from reference_server.access import manages_organization
 from reference_server.api import Api
 from reference_server.bodies import read_body, require_json
@@ -30,7 +30,7 @@ PATH = "/api/stripe"
 LARGEST_EVENT = 512 * 1024
 """An event shows its subject as a whole: an invoice with all of its lines."""
 SIGNATURE_HEADER = "stripe-signature"
-Text = Annotated[str, Field(min_length=1, max_length=2_048)]
+Address = Annotated[str, Field(min_length=1, max_length=2_048, json_schema_extra={"format": "uri"})]
 
 
 class CheckoutRequest(BaseModel):
@@ -39,10 +39,10 @@ class CheckoutRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     price_id: Annotated[str, Field(min_length=1, max_length=255)]
-    success_url: Text
-    cancel_url: Text
+    success_url: Address
+    cancel_url: Address
     mode: Literal["payment", "subscription"] = "payment"
-    org_id: Annotated[str, Field(min_length=1, max_length=36)] | None = None
+    org_id: OrgId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,8 @@ class Payments:
     async def _payer(self, caller: Caller, org_id: str | None) -> str | None:
         """Return which user pays, None for the organisation; raise if the caller has no say in it."""
         if org_id is not None:
-            await manages_organization(caller, GetOrganizationBilling(org_id=org_id), self.api.ledger)
+            question = parse(GetOrganizationBilling, {"org_id": org_id})
+            await manages_organization(caller, question, self.api.ledger)
             return None
         if isinstance(caller, ApiKey):
             raise PermissionDeniedError("An API key buys for an organisation only: name its org_id.")

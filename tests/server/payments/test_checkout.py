@@ -99,6 +99,7 @@ def test_a_package_that_renews_is_sold_as_a_subscription(books: Shop, fake_strip
         ({"success_url": "https://app.example/\n"}, 422, "validation_failed"),
         ({"user_id": "123"}, 422, "validation_failed"),
         ({"org_id": "of-nobody"}, 403, "not_a_member"),
+        ({"org_id": "of\u0089nobody"}, 422, "validation_failed"),
     ],
 )
 def test_a_wrong_request_opens_nothing(books: Shop, changes: dict[str, Any], status: int, code: str) -> None:

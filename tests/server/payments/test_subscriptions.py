@@ -175,6 +175,8 @@ def test_subscriptions_of_others_are_not_shown(
         role: books.server.get(path, bearer=organization.sessions[role]).status_code for role in expected
     }
     assert found == expected
+    nameless = f"{STRIPE}/user-subscriptions?org_id="
+    assert books.server.get(nameless, bearer=organization.sessions["owner"]).status_code == 422
 
 
 def test_an_organisation_subscribes(
