@@ -87,12 +87,24 @@ def migrate_database(
     database_url: DatabaseUrl = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be applied.")] = False,
 ) -> None:
-    """Bring a database to this version's schema."""
+    """Bring a database to this version's schema; one of the first system is adopted, with its rows."""
     url = _database_url(database_url)
     with _one_line_errors(url):
+        from reference_server.adoption import AdoptionError  # noqa: PLC0415
         from reference_server.migrate import migrate  # noqa: PLC0415
 
-        report = migrate(url, dry_run=dry_run)
+        try:
+            report = migrate(url, dry_run=dry_run)
+        except AdoptionError as error:
+            if dry_run:
+                for reason in error.reasons:
+                    typer.echo(f"Cannot be adopted: {reason}.")
+            raise
+    if report.adopted is not None:
+        rows = ", ".join(f"{table} ({count})" for table, count in report.adopted.rows.items())
+        typer.echo(f"{'Would adopt' if dry_run else 'Adopted'} {rows}; the old tables stay in first_system.")
+        for note in report.adopted.notes:
+            typer.echo(f"Note: {note}.")
     done = [*report.applied, *(["functions and views"] if report.repeatable_applied else [])]
     verb = "Would apply" if dry_run else "Applied"
     typer.echo(
@@ -281,6 +293,7 @@ def _one_line_errors(url: str | None) -> Iterator[None]:
     """Turn what may go wrong outside of this program into one line; PostgreSQL's own words stay there."""
     import psycopg  # noqa: PLC0415
 
+    from reference_server.adoption import AdoptionError  # noqa: PLC0415
     from reference_server.archive.lines import ArchiveError  # noqa: PLC0415
     from reference_server.database_urls import database_error  # noqa: PLC0415
     from reference_server.embedded import EmbeddedPostgresError  # noqa: PLC0415
@@ -290,5 +303,5 @@ def _one_line_errors(url: str | None) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise database_error(error, url) from None
-    except (ArchiveError, EmbeddedPostgresError, MigrationError, OSError) as error:
+    except (AdoptionError, ArchiveError, EmbeddedPostgresError, MigrationError, OSError) as error:
         raise ConfigurationError(str(error).strip().partition("\n")[0]) from None

@@ -7,6 +7,8 @@
 All of it is one transaction: whoever charges meanwhile never meets tables of one version and functions of
 another.
 
+A database of the first system is adopted on the way: see `reference_server.adoption`.
+
 What was done is kept in `public.credit_sdk_migrations`; version 0 stands for the second kind. Two
 processes at once are safe: the second waits and finds nothing to do. Through a pooler, which does not keep
 the lock, nothing is applied.
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from credit_sdk.backends._poolers import is_pooled
+from reference_server.adoption import AFTER, Adoption, FirstSystem, first_system
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -64,11 +67,15 @@ class MigrationStatus:
 
 @dataclass(frozen=True)
 class MigrationReport:
-    """What `migrate` did, or would do when run dry, and the version that the database is at then."""
+    """What `migrate` did, or would do when run dry, and the version that the database is at then.
+
+    `adopted` is what there was of the first system, if there was.
+    """
 
     applied: tuple[str, ...]
     repeatable_applied: bool
     version: int
+    adopted: Adoption | None = None
 
 
 @dataclass(frozen=True)
@@ -95,26 +102,34 @@ def migrate(
 
     Raises MigrationError when an applied file was edited, the database is newer than this version,
     there is something to do and a pooler in between, or a file fails: then nothing is applied;
+    AdoptionError, with every reason, when tables of the first system cannot be adopted;
     psycopg.OperationalError when the database cannot be reached.
     """
+    folder = source or files("reference_server") / "sql"
+    adopted: Adoption | None = None
     with psycopg.connect(database_url, autocommit=True) as connection:
-        plan = _plan(connection, source)
-        if not dry_run and (plan.numbered or plan.repeatable):
+        plan = _plan(connection, folder)
+        if dry_run and plan.version == 0:
+            with connection.transaction(force_rollback=True):
+                found = _first_system(connection, plan, folder)
+                adopted = found.examine() if found else None
+        elif not dry_run and (plan.numbered or plan.repeatable):
             _refuse_pooler(connection)
             connection.execute("select pg_advisory_lock(%s)", [_LOCK])  # until the connection ends
-            plan = _plan(connection, source)
-            _apply_at_once(connection, plan)
+            plan = _plan(connection, folder)
+            adopted = _apply_at_once(connection, plan, folder)
     return MigrationReport(
         applied=_names(plan),
         repeatable_applied=bool(plan.repeatable),
         version=max(plan.numbered, default=plan.version),
+        adopted=adopted,
     )
 
 
 def status(database_url: str, *, source: Traversable | None = None) -> MigrationStatus:
     """Return where the database is; raises what `migrate` raises, but for failing files."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        plan = _plan(connection, source)
+        plan = _plan(connection, source or files("reference_server") / "sql")
     return MigrationStatus(plan.version, _names(plan), bool(plan.repeatable))
 
 
@@ -130,8 +145,7 @@ def _names(plan: _Plan) -> tuple[str, ...]:
     return tuple(script.name for script in plan.numbered.values())
 
 
-def _plan(connection: Connection, source: Traversable | None) -> _Plan:
-    folder = source or files("reference_server") / "sql"
+def _plan(connection: Connection, folder: Traversable) -> _Plan:
     numbered = _numbered(folder / "migrations")
     repeatable = [script for name in _REPEATABLE_FOLDERS for script in _scripts(folder / name)]
     applied = _applied(connection)
@@ -200,28 +214,49 @@ def _verify(applied: dict[int, tuple[str, str]], numbered: dict[int, _Script]) -
             )
 
 
-def _apply_at_once(connection: Connection, plan: _Plan) -> None:
+def _apply_at_once(connection: Connection, plan: _Plan, folder: Traversable) -> Adoption | None:
     """Apply a plan, or nothing; give way to whoever keeps a lock for long, and try again."""
-    for attempt in range(1, _ATTEMPTS + 1):
+    for _ in range(1, _ATTEMPTS):
         try:
-            with connection.transaction():
-                connection.execute("select set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
-                _apply(connection, plan)
+            return _adopt_and_apply(connection, plan, folder)
         except MigrationError as error:
-            if attempt == _ATTEMPTS or not isinstance(error.__cause__, _IN_THE_WAY):
+            if not isinstance(error.__cause__, _IN_THE_WAY):
                 raise
-            time.sleep(PAUSE_SECONDS)
-        else:
-            return
+        except _IN_THE_WAY:
+            pass
+        time.sleep(PAUSE_SECONDS)
+    return _adopt_and_apply(connection, plan, folder)
 
 
-def _apply(connection: Connection, plan: _Plan) -> None:
+def _adopt_and_apply(connection: Connection, plan: _Plan, folder: Traversable) -> Adoption | None:
+    """Apply a plan in one transaction; return what it took over from the first system, if that was there."""
+    with connection.transaction():
+        connection.execute("select set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
+        found = _first_system(connection, plan, folder) if plan.version == 0 else None
+        if found is None:
+            _apply(connection, plan)
+            return None
+        found.lock()
+        adoption = found.examine()
+        found.put_aside()
+        _apply(connection, plan, found)
+        found.finish()
+    return adoption
+
+
+def _first_system(connection: Connection, plan: _Plan, folder: Traversable) -> FirstSystem | None:
+    return first_system(connection, folder, (script.text for script in plan.numbered.values()))
+
+
+def _apply(connection: Connection, plan: _Plan, adopted: FirstSystem | None = None) -> None:
     if plan.numbered or plan.repeatable:
         connection.execute(_TABLE)
     for number, script in plan.numbered.items():
         with connection.transaction():
             _run(connection, script)
             _record(connection, number, script.name, _checksum(script))
+        if adopted is not None and number == AFTER:
+            adopted.carry()
     if plan.repeatable:
         with connection.transaction():
             # A function may call one of a later file.
