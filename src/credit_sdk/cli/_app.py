@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from credit_sdk.cli import _chain, _doctor, _granting, _ledger, _outbox, _reconcile, _spending, _usage
+from credit_sdk.cli import (
+    _chain,
+    _doctor,
+    _granting,
+    _ledger,
+    _outbox,
+    _reconcile,
+    _shadow,
+    _spending,
+    _usage,
+)
 from credit_sdk.errors import CreditError
 
 COMMANDS = "credit_sdk.commands"
@@ -28,6 +38,7 @@ def application() -> typer.Typer:
     _outbox.register(app)
     _chain.register(app)
     _reconcile.register(app)
+    _shadow.register(app)
     _doctor.register(app)
     for entry_point in entry_points(group=COMMANDS):
         entry_point.load()(app)
