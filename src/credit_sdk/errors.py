@@ -343,12 +343,14 @@ class UnavailableError(_RetryLaterError):
 
     code = "unavailable"
     status = 503
+    sqlstate = "CR503"
 
 
 class PaymentsUnavailableError(UnavailableError):
     """Payments are not set up here: nothing can be bought."""
 
     code = "payments_unavailable"
+    sqlstate = None
     retryable = False
 
 
@@ -356,6 +358,7 @@ class OutcomeUnknownError(UnavailableError):
     """The connection was lost; the request may or may not have been carried out."""
 
     code = "outcome_unknown"
+    sqlstate = None
 
 
 class UnexpectedResponseError(CreditError):

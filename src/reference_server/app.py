@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 
 from sqlalchemy import URL, make_url
@@ -20,6 +20,8 @@ from credit_sdk.wire import CROSS_APP_PATH
 from reference_server.access import Ledger
 from reference_server.api import Api
 from reference_server.auth import Authenticator
+from reference_server.cells.naming import HOME, parse_cells
+from reference_server.cells.routing import CellLedger, Directory
 from reference_server.counting import Counter
 from reference_server.crossapp.api import CrossAppApi
 from reference_server.crossapp.people import People
@@ -76,7 +78,11 @@ class Below(BaseRoute):
 def create_app(settings: Settings) -> Starlette:
     """Return the server's application. It starts, and says what is missing, without a database too."""
     backend = AsyncSqlBackend(_acting_as(settings.database_role, settings.database_url))
-    gathering = GatheringLedger(backend)
+    cells = {HOME: backend} | {
+        name: AsyncSqlBackend(_acting_as(settings.database_role, cell.url))
+        for name, cell in parse_cells(settings.cells).items()
+    }
+    gathering = {name: GatheringLedger(cell) for name, cell in cells.items()}
     people = _people(settings, backend)
     key = settings.stripe_secret_key
     stripe = StripeApi(key, settings.stripe_api_base) if key else None
@@ -103,7 +109,7 @@ def create_app(settings: Settings) -> Starlette:
         ],
         exception_handlers={HTTPException: _refuse, CreditError: _explain},
         lifespan=_lifespan(
-            settings, backend, people, counter, gathering=gathering, stripe=stripe, upstreams=upstreams
+            settings, cells, people, counter, gathering=gathering, stripe=stripe, upstreams=upstreams
         ),
     )
     app.router.redirect_slashes = False
@@ -141,11 +147,14 @@ def _routes(
     limiter: Limiter,
     figures: Figures,
     *,
-    gathering: GatheringLedger,
+    gathering: dict[str, GatheringLedger],
     stripe: StripeApi | None,
     upstreams: Upstreams,
 ) -> list[BaseRoute]:
-    ledger: Ledger = MeasuredLedger(gathering, figures)
+    ledger: Ledger = gathering[HOME]
+    if len(gathering) > 1:
+        ledger = CellLedger(gathering, Directory(backend, settings.cells_cache_seconds))
+    ledger = MeasuredLedger(ledger, figures)
     if settings.top_up_url:
         ledger = ExplainingLedger(ledger, settings.top_up_url)
     books = Books(backend)
@@ -176,28 +185,32 @@ def _routes(
 
 def _lifespan(
     settings: Settings,
-    backend: AsyncSqlBackend,
+    cells: dict[str, AsyncSqlBackend],
     people: ProviderTokens | None,
     counter: Counter,
     *,
-    gathering: GatheringLedger,
+    gathering: dict[str, GatheringLedger],
     stripe: StripeApi | None,
     upstreams: Upstreams,
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         try:
-            async with sweeping(backend, settings.sweep_seconds):
+            async with AsyncExitStack() as stack:
+                for backend in cells.values():
+                    await stack.enter_async_context(sweeping(backend, settings.sweep_seconds))
                 yield
         finally:
-            await gathering.drain()
+            for each in gathering.values():
+                await each.drain()
             if people:
                 await people.provider.close()
             if stripe:
                 await stripe.close()
             await upstreams.close()
             await counter.close()
-            await backend.close()
+            for backend in cells.values():
+                await backend.close()
 
     return lifespan
 

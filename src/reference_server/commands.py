@@ -25,6 +25,7 @@ DatabaseUrl = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     from reference_server.archive import commands as copies  # noqa: PLC0415 - they use what is below
+    from reference_server.cells import commands as cells  # noqa: PLC0415
     from reference_server.payments import commands as payments  # noqa: PLC0415
 
     app.command()(serve)
@@ -39,6 +40,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(token, name="token")
     copies.register(app)
     payments.register(app)
+    cells.register(app)
 
 
 def serve(

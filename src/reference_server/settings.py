@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
 
 from credit_sdk.errors import ConfigurationError
+from reference_server.cells.naming import checked as checked_cells
 from reference_server.listed import listed
 from reference_server.llm.settings import GatewaySettings
 from reference_server.oidc.settings import IdentitySettings
@@ -83,6 +84,10 @@ class Settings(IdentitySettings, GatewaySettings):
     """The PostgreSQL of the ledger. Its variable is `DATABASE_URL`."""
     database_role: Annotated[str, Field(pattern="^([a-z_][a-z0-9_]*)?$")] = "credits_app"
     """The role that the server acts as; empty to stay who the URL says."""
+    cells: Annotated[str, AfterValidator(checked_cells), Field(repr=False)] = ""
+    """Databases of other organisations: `b=postgresql://... c*3=postgresql://...`."""
+    cells_cache_seconds: Annotated[Seconds, Field(le=300)] = 5
+    """How long it is believed where an organisation lives, unless its database says that it has left."""
     allow_superuser: bool = False
     """Whether `credits serve` may log in as a superuser, for whom no right in the database holds."""
     host: str = "127.0.0.1"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
-SCHEMAS = ["ledger", "identity", "payments", "public"]
+SCHEMAS = ["ledger", "identity", "payments", "cells", "public"]
 SECRET = re.compile(r"hash|digest|secret|token")
 HIJACKED = (
     "user_credit_allocations",

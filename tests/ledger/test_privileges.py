@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
-OURS = "('ledger'::regnamespace, 'identity'::regnamespace, 'payments'::regnamespace, 'public'::regnamespace)"
+OURS = "(SELECT oid FROM pg_namespace WHERE nspname IN ('ledger', 'identity', 'payments', 'cells', 'public'))"
 # PostgreSQL binds names in these bodies when they are created, so that no search path matters to them.
 BOUND_WHEN_CREATED = "prosqlbody IS NOT NULL"
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
-SCHEMAS = ["ledger", "identity", "payments", "public"]
+SCHEMAS = ["ledger", "identity", "payments", "cells", "public"]
 OF_ORGANISATIONS = (
     "organizations", "organization_members", "organization_subscriptions", "credit_pools",
     "user_credit_allocations", "credit_holds", "credit_usage_attribution", "org_billing_history", "audit_log",

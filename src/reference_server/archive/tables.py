@@ -16,9 +16,16 @@ from reference_server.archive.lines import ArchiveError, Head, Table
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-LEFT_OUT = {"stripe_customers": "Stripe's events reach the server of one database, and stay there"}
+LEFT_OUT = {
+    "stripe_customers": "Stripe's events reach the server of one database, and stay there",
+    "organization_cells": "where an organisation lives is each database's own knowledge",
+}
 """Tables with an `org_id` that do not belong to the books, and why."""
-_OF_THE_CLUSTER = {"ledger_heads": ("candidate_at", "candidate_xid")}
+_OF_THE_CLUSTER = {
+    "ledger_heads": ("candidate_at", "candidate_xid"),
+    "user_credit_allocations": ("moved",),
+    "credit_pools": ("moved",),
+}
 """Columns that mean something in the cluster alone in which they were written."""
 _DECIDED_BY = {"user_credit_allocations": {"credit_pools", "credit_caps"}}
 """Tables whose triggers look at others, to which no foreign key leads."""

@@ -25,7 +25,7 @@ BEGIN
     WHERE (allocation.org_id, allocation.user_id) IN (
       SELECT hold.org_id, hold.user_id
       FROM public.credit_holds AS hold
-      WHERE hold.status = 'held' AND hold.expires_at <= _now
+      WHERE hold.status = 'held' AND hold.expires_at <= _now AND NOT ledger.is_elsewhere(hold.org_id)
       ORDER BY hold.expires_at
       LIMIT expire_holds."limit"
     )

@@ -20,7 +20,7 @@ BEGIN
       SELECT coalesce(sum(charge.credits_used), 0)::BIGINT
       FROM public.user_credit_allocations AS allocation
       INNER JOIN public.credit_usage_attribution AS charge ON charge.allocation_id = allocation.id
-      WHERE allocation.user_id = _user_id AND charge.created_at >= _since
+      WHERE allocation.user_id = _user_id AND NOT allocation.moved AND charge.created_at >= _since
     )
   );
 END;

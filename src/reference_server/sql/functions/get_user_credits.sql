@@ -1,7 +1,7 @@
 -- A user's standing in all their organisations, in the order in which one of them pays by default: active
 -- ones before suspended ones, the user's default first, then by joining. Deleted ones are left out. An
 -- allocation without membership counts as a plain member's. Nobody is unknown: a user in no organisation
--- has an empty list.
+-- has an empty list. Organisations that live in another database are that one's to tell.
 CREATE OR REPLACE FUNCTION ledger.get_user_credits(user_id TEXT, OUT document JSONB)
 LANGUAGE plpgsql
 STABLE
@@ -53,7 +53,9 @@ BEGIN
     SELECT org_id FROM public.user_credit_allocations WHERE user_id = get_user_credits.user_id
   ) AS standing
   INNER JOIN public.organizations AS organization
-    ON organization.id = standing.org_id AND organization.status <> 'deleted'
+    ON organization.id = standing.org_id
+      AND organization.status <> 'deleted'
+      AND NOT ledger.is_elsewhere(organization.id)
   LEFT JOIN public.organization_members AS member
     ON member.org_id = standing.org_id AND member.user_id = get_user_credits.user_id
   LEFT JOIN public.user_credit_allocations AS allocation

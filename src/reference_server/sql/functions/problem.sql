@@ -19,7 +19,8 @@ DECLARE
     "idempotency_conflict": ["CR409", 409],
     "hold_closed":          ["CR410", 410],
     "hold_expired":         ["CR411", 410],
-    "validation_failed":    ["CR422", 422]
+    "validation_failed":    ["CR422", 422],
+    "unavailable":          ["CR503", 503]
   }';
 BEGIN
   RETURN jsonb_build_object(

@@ -23,6 +23,7 @@ BEGIN
     WHERE pool.monthly_refresh_amount > 0
       AND pool.next_refresh_date <= _now
       AND organization.status = 'active'
+      AND NOT pool.moved
     ORDER BY pool.org_id
     LIMIT refresh_pools."limit"
     FOR NO KEY UPDATE OF pool SKIP LOCKED

@@ -23,6 +23,7 @@ BEGIN
     SELECT subscription.*
     FROM public.organization_subscriptions AS subscription
     WHERE subscription.status <> 'canceled'
+      AND NOT ledger.is_elsewhere(subscription.org_id)
       AND CASE
         WHEN subscription.canceled_at IS NOT NULL THEN subscription.current_period_end <= _now
         WHEN subscription.stripe_subscription_id IS NOT NULL THEN FALSE

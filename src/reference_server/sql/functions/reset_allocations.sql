@@ -34,6 +34,7 @@ BEGIN
     WHERE allocation.reset_period <> 'never'
       AND allocation.next_reset_date <= _now
       AND allocation.is_active
+      AND NOT allocation.moved
       AND organization.status = 'active'
       AND (pool.monthly_refresh_amount = 0 OR pool.next_refresh_date > _now)
     ORDER BY allocation.id

@@ -31,7 +31,8 @@ BEGIN
     SELECT organization.id
     FROM public.organizations AS organization
     LEFT JOIN public.ledger_heads AS head ON head.org_id = organization.id
-    WHERE organization.id = seal.org_id
+    WHERE NOT ledger.is_elsewhere(organization.id) AND (
+      organization.id = seal.org_id
       OR seal.org_id IS NULL AND (
         EXISTS (
           SELECT FROM public.credit_usage_attribution AS charge
@@ -44,6 +45,7 @@ BEGIN
             AND event.created_at >= coalesce(head.settled_before, '-infinity')
         )
       )
+    )
     ORDER BY organization.id
   LOOP
     EXIT WHEN entries_sealed >= seal."limit";
