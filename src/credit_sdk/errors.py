@@ -343,7 +343,7 @@ class UnavailableError(_RetryLaterError):
 
     code = "unavailable"
     status = 503
-    sqlstate = "CR503"
+    sqlstate: ClassVar[str | None] = "CR503"
 
 
 class PaymentsUnavailableError(UnavailableError):

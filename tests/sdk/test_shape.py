@@ -79,7 +79,7 @@ def test_public_names_are_exactly_these() -> None:
 def test_every_error_is_public_and_has_a_code_of_its_own() -> None:
     public = {name for name in vars(errors) if name.endswith("Error") and not name.startswith("_")}
     assert public <= set(credit_sdk.__all__) | {"MethodNotAllowedError", "FieldError"}
-    states = [kind.sqlstate for kind in errors.ERRORS_BY_CODE.values() if "sqlstate" in vars(kind)]
+    states = [kind.sqlstate for kind in errors.ERRORS_BY_CODE.values() if vars(kind).get("sqlstate")]
     assert len(states) == len(set(states))
 
 
