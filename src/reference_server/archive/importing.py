@@ -19,6 +19,17 @@ _INSERT = sql.SQL(
     " CROSS JOIN LATERAL jsonb_populate_record(NULL::{table}, line.document -> 'row') AS stated"
 )
 
+_MAKE_MONTHS = """
+    SELECT ledger.require_archive_of(needed.month)
+    FROM (
+      SELECT DISTINCT date_trunc('month', stated.created_at, 'UTC') AS month
+      FROM jsonb_array_elements(%s::jsonb) AS line (document)
+      CROSS JOIN LATERAL jsonb_to_record(line.document -> 'row') AS stated (created_at TIMESTAMPTZ)
+    ) AS needed
+"""
+_BY_MONTH = "credit_usage_archive"
+"""The table that has a partition for each month, which may be missing here."""
+
 
 def import_organization(
     connection: Connection, lines: Iterable[str], *, advance: Callable[[], object] = lambda: None
@@ -108,7 +119,10 @@ def _write(
         )
         texts = (line for _, line in group)
         while chunk := list(itertools.islice(texts, _AT_ONCE)):
-            connection.execute(statement, [f"[{','.join(chunk)}]"])
+            documents = f"[{','.join(chunk)}]"
+            if name == _BY_MONTH:
+                connection.execute(_MAKE_MONTHS, [documents])
+            connection.execute(statement, [documents])
     if not last or next(lines, None) is not None:
         raise ArchiveError("The file has no end, or something behind it: it was not written to its end.")
     return read_line(Contents, last, "The last line")
