@@ -66,6 +66,7 @@ _TABLES = """
       ON owner.attrelid = relation.oid AND owner.attname = 'org_id' AND NOT owner.attisdropped
     LEFT JOIN pg_index AS key ON key.indrelid = relation.oid
     WHERE relation.relnamespace = 'public'::regnamespace AND relation.relkind IN ('r', 'p')
+      AND NOT relation.relispartition
     GROUP BY relation.oid, owner.attnum, owner.attnotnull
     ORDER BY relation.relname
 """

@@ -191,6 +191,11 @@ def test_a_dry_run_tells_and_changes_nothing(plain: str) -> None:
 def test_a_database_without_organisations_gets_them_from_its_rows(make_database: MakeDatabase) -> None:
     url = make_database()
     run(url, SMALLEST)
+    run(url, "INSERT INTO organization_credit_pools VALUES ('acme', 1000000, 100000)")
+    run(
+        url,
+        "INSERT INTO user_credit_allocations (org_id, user_id, allocated_credits) VALUES ('acme', 'ada', 100000)",
+    )
     migrate(url)
     assert run(url, "SELECT id, name FROM organizations") == [("acme", "acme")]
     assert run(url, "SELECT org_id, user_id FROM organization_members") == [("acme", "ada")]

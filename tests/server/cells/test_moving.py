@@ -21,6 +21,8 @@ from credit_sdk.operations import (
     Deduct,
     DeductBatch,
     Operation,
+    PlaceHold,
+    PlaceHoldBatch,
     RunDue,
     Seal,
     SetCap,
@@ -214,6 +216,10 @@ AFTERWARDS: dict[str, Operation[Any]] = {
     "a charge": Deduct(org_id=ORG, user_id="ann", credits=Decimal(1), service_type="x", request_id="new"),
     "a batch": DeductBatch(
         charges=(Deduct(org_id=ORG, user_id="ann", credits=Decimal(1), service_type="x", request_id="b1"),)
+    ),
+    "holds in bulk": PlaceHoldBatch(
+        org_id=ORG,
+        holds=(PlaceHold(org_id=ORG, user_id="ann", credits=Decimal(1), service_type="x", request_id="h1"),),
     ),
     "a grant": AddCredits(org_id=ORG, credits=Decimal(1), request_id="new"),
     "an allocation": Allocate(org_id=ORG, user_id="ann", allocated_credits=Decimal(1), request_id="new"),
