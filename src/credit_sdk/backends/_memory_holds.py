@@ -122,8 +122,9 @@ class Holds(Charges):
         entry = self.entry_by_request.get((operation.org_id, operation.request_id))
         hold = self.blocking_hold(operation.org_id, operation.user_id, operation.request_id)
         if hold is None and entry is not None:
+            # A part's charge names the hold that it was taken from, whose id is another.
             hold = self.holds[entry.hold_id] if entry.hold_id else None
-            if hold is None:
+            if hold is None or hold.status != "captured" or hold.request_id != operation.request_id:
                 raise id_taken(operation.org_id, operation.request_id)
         if hold is not None and (hold.content, hold.by_payer) != (content, bool(operation.by_payer)):
             raise id_taken(operation.org_id, operation.request_id)

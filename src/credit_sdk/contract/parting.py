@@ -56,6 +56,20 @@ class TestChargeHold:
         assert ledger.execute(look(hold)) == answer.hold
         ledger.assert_balance(payer, allocated=100, used=Decimal("12.5"), held=Decimal("47.5"))
 
+    def test_the_id_of_a_part_holds_nothing_any_more(self, ledger: Harness) -> None:
+        payer = ledger.prepare(allocated=100)
+        first = payer.hold(10)
+        ledger.execute(void(ledger.execute(first)))
+        whole = payer.hold(10)
+        hold = ledger.execute(whole)
+        ledger.execute(charge_parts(hold, {first.request_id: 10}))
+        with refused(IdempotencyConflictError):
+            ledger.execute(first)
+        ledger.execute(void(hold))
+        with refused(IdempotencyConflictError):
+            ledger.execute(first)
+        ledger.assert_balance(payer, allocated=100, used=10, held=0)
+
     def test_a_part_says_what_it_was_for(self, ledger: Harness) -> None:
         payer = ledger.prepare()
         hold = ledger.execute(payer.hold(60))
