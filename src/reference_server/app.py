@@ -82,7 +82,9 @@ def create_app(settings: Settings) -> Starlette:
         name: AsyncSqlBackend(_acting_as(settings.database_role, cell.url))
         for name, cell in parse_cells(settings.cells).items()
     }
-    gathering = {name: GatheringLedger(cell) for name, cell in cells.items()}
+    gathering = {
+        name: GatheringLedger(cell, most_together=settings.batch_size) for name, cell in cells.items()
+    }
     people = _people(settings, backend)
     key = settings.stripe_secret_key
     stripe = StripeApi(key, settings.stripe_api_base) if key else None

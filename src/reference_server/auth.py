@@ -5,6 +5,7 @@ that neither a copy of the tables nor the time of an answer helps to guess one. 
 believed for a few seconds without asking again (`Settings.key_cache_seconds`); sessions never.
 """
 
+import asyncio
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Literal, Protocol
@@ -71,6 +72,8 @@ class Authenticator:
     provider: AccessTokens | None = None
     """Knows the access tokens of an identity provider, if one is configured."""
     _keys: Remembered[ApiKey] = field(default_factory=Remembered)
+    _lookups: dict[bytes, asyncio.Task[Caller]] = field(default_factory=dict)
+    """Keys that are being asked for. Hundreds of requests with one key ask once when its time is over."""
 
     async def caller_of(self, credential: Credential) -> Caller:
         """Return who sent the credential.
@@ -81,7 +84,7 @@ class Authenticator:
         if self.provider and credential.place == "bearer" and credential.token.count(".") == _JWT_DOTS:
             return await self.provider.session_of(credential.token)
         digest = sha256(credential.token.encode()).digest()
-        caller = self._keys.get(digest) or _caller(await find_caller(self.backend, digest))
+        caller = self._keys.get(digest) or await self._look_up(digest, credential)
         if isinstance(caller, ApiKey):
             if credential.place == "cookie":
                 raise InvalidTokenError
@@ -90,6 +93,21 @@ class Authenticator:
         if credential.place == "key":
             raise InvalidTokenError
         return replace(caller, from_cookie=credential.place == "cookie")
+
+    async def _look_up(self, digest: bytes, credential: Credential) -> Caller:
+        """Ask the database; those who come with the same key meanwhile share the answer, if any is kept."""
+        if credential.place != "key" or not self.key_cache_seconds:
+            return _caller(await find_caller(self.backend, digest))
+        lookup = self._lookups.get(digest)
+        if lookup is None:
+            lookup = self._lookups[digest] = asyncio.ensure_future(self._find(digest))
+        return await asyncio.shield(lookup)
+
+    async def _find(self, digest: bytes) -> Caller:
+        try:
+            return _caller(await find_caller(self.backend, digest))
+        finally:
+            del self._lookups[digest]
 
 
 def _caller(found: dict[str, Any] | None) -> Caller:

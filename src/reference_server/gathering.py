@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 MOST_LANES = DEFAULT_POOL_SIZE - 2
 """How many lanes are carried out at a time: all connections but those that are left for other questions."""
 MOST_TOGETHER = 256
-"""How many items a batch has. Others of the organisation wait as long as its locks are held."""
+"""How many items a batch has. Others of its organisation wait for it."""
 MOST_IN_A_LANE = 2_000
 MOST_WAITING = 10_000
 RETRY_AFTER_SECONDS = 1.0
@@ -91,13 +91,13 @@ class Lane:
     org_id: str
     items: deque[Item] = field(default_factory=deque)
 
-    def next_batch(self) -> list[Item]:
-        """Take what comes next: the first item, and what there is of its kind."""
+    def next_batch(self, most: int) -> list[Item]:
+        """Take what comes next: the first item, and what there is of its kind, up to `most`."""
         kind = type(self.items[0].operation)
         taken: list[Item] = []
         left: deque[Item] = deque()
         for item in self.items:
-            fits = type(item.operation) is kind and len(taken) < MOST_TOGETHER
+            fits = type(item.operation) is kind and len(taken) < most
             (taken if fits else left).append(item)
         self.items = left
         return taken
@@ -111,11 +111,13 @@ class GatheringLedger:
         ledger: Ledger,
         *,
         lanes: int = MOST_LANES,
+        most_together: int = MOST_TOGETHER,
         most_in_a_lane: int = MOST_IN_A_LANE,
         most_waiting: int = MOST_WAITING,
     ) -> None:
         self._ledger = ledger
         self._most_lanes = lanes
+        self._most_together = most_together
         self._most_in_a_lane = most_in_a_lane
         self._most_waiting = most_waiting
         self._waiting = 0
@@ -129,7 +131,7 @@ class GatheringLedger:
     async def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
         """Return the operation's result; raise `UnavailableError` when too many wait already."""
         org_id: str | None = getattr(operation, "org_id", None)
-        if type(operation) not in KINDS or org_id is None:
+        if type(operation) not in KINDS or org_id is None or self._most_together == 1:
             return await self._ledger.execute(operation)
         item = Item(operation, asyncio.get_running_loop().create_future())
         self._put(org_id, item)
@@ -166,6 +168,7 @@ class GatheringLedger:
         try:
             while self._idle:
                 lane = self._idle.popleft()
+                await self._all_have_come(lane)
                 await self._carry_out(lane)
                 if lane.items:
                     self._idle.append(lane)
@@ -174,9 +177,19 @@ class GatheringLedger:
         finally:
             self._busy -= 1
 
+    async def _all_have_come(self, lane: Lane) -> None:
+        """Let those in who have been sent already, and are being read: as long as the lane grows.
+
+        That takes a turn of the event loop each time, no timer. Without it, batches are a third as large.
+        """
+        seen = 0
+        while seen < len(lane.items) < self._most_together:
+            seen = len(lane.items)
+            await asyncio.sleep(0)
+
     async def _carry_out(self, lane: Lane) -> None:
         """Carry out what comes next in a lane; whatever happens, each item has an answer then."""
-        batch = lane.next_batch()
+        batch = lane.next_batch(self._most_together)
         self._waiting -= len(batch)
         wanted = [item for item in batch if not item.is_given_up]
         try:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
 
 from credit_sdk.errors import ConfigurationError
+from credit_sdk.operations import LARGEST_BATCH
 from reference_server.cells.naming import checked as checked_cells
 from reference_server.listed import listed
 from reference_server.llm.settings import GatewaySettings
@@ -118,6 +119,8 @@ class Settings(IdentitySettings, GatewaySettings):
     """How long an API key is believed without asking again: a revoked key works at most that long."""
     sweep_seconds: Annotated[Seconds, Field(gt=0)] = 5
     """How often overdue holds are given back."""
+    batch_size: Annotated[int, Field(ge=1, le=LARGEST_BATCH)] = 256
+    """How many charges of an organisation are carried out together at most; with 1 each goes by itself."""
     log_format: LogFormat = "text"
     """`json` writes one object for each line, with the ids of request and trace."""
     log_requests: bool = False
