@@ -19,6 +19,7 @@ from credit_sdk.account import Account, require_account
 from credit_sdk.amounts import Amount, parse_price
 from credit_sdk.backends._wire_format import Credential
 from credit_sdk.billable import CostOfResult, FunctionT, wrap
+from credit_sdk.charge_queue import ChargeQueue
 from credit_sdk.errors import ConfigurationError
 from credit_sdk.model_prices import ModelPrice
 from credit_sdk.models import Delivery, OutboxEntry
@@ -238,3 +239,11 @@ class Billing:
             return wrap(function, charges, cost if callable(cost) else None)
 
         return decorate
+
+
+class AsyncBilling(Billing):
+    """What only makes sense where many tasks share an event loop."""
+
+    def queue(self) -> ChargeQueue:
+        """Return a block whose charges are sent together: what comes while one is sent is the next batch."""
+        return ChargeQueue(self._till)

@@ -125,13 +125,13 @@ class Till:
 
     def backend(self, account: Account | None = None) -> Backend:
         """Return the blocking backend, on behalf of the account's session where that is all we have."""
-        token = self._session_of(account)
+        token = self.session_of(account)
         backend = self.connections.backend
         return backend.as_caller(token) if token else backend
 
     def async_backend(self, account: Account | None = None) -> AsyncBackend:
         """Return the awaiting backend, on behalf of the account's session where that is all we have."""
-        token = self._session_of(account)
+        token = self.session_of(account)
         backend = self.connections.async_backend
         return backend.as_caller(token) if token else backend
 
@@ -169,19 +169,20 @@ class Till:
 
     def _lessee(self, account: Account, plan: ChargePlan, request: ChargeRequest) -> Lessee | None:
         """Return who leases for a charge. A session's token is not on the disk, so it leases nothing."""
-        if self.leasing is None or not request.reserve or self._session_of(account) is not None:
+        if self.leasing is None or not request.reserve or self.session_of(account) is not None:
             return None
         return self.leasing.lessee(plan, request.lease)
 
     def _keeper(self, account: Account) -> KeptRun | None:
-        return self.courier.keeps(self._session_of(account)) if self.courier else None
+        return self.courier.keeps(self.session_of(account)) if self.courier else None
 
     def _flow(self, plan: ChargePlan, *, reserve: bool) -> Flow[Receipt | None]:
         if reserve:
             return charging(plan, self.retries, self.holds)
         return deducting_afterwards(plan, self.retries)
 
-    def _session_of(self, account: Account | None) -> str | None:
+    def session_of(self, account: Account | None) -> str | None:
+        """Return the session that an account's charges are made with, where that is all we have."""
         if account is None or account.session_token is None or self.has_credential:
             return None
         return account.session_token.get_secret_value()

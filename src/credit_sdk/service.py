@@ -8,7 +8,7 @@ from uuid import UUID
 
 from credit_sdk import models, operations
 from credit_sdk._billing import Billing
-from credit_sdk._flows import Action, acting_on, retrying, selecting_account
+from credit_sdk._flows import Action, acting_on, deducting_many, retrying, selecting_account
 from credit_sdk._leases.leasing import LeaseChoice
 from credit_sdk._ledgers import ledger_of, payer_fields, refunding
 from credit_sdk._questions import given, who_is_asking, with_session
@@ -148,8 +148,12 @@ class CreditDeductionService(Billing):
         )
 
     def deduct_many(self, charges: Iterable[operations.Deduct]) -> models.BatchResult:
-        """Take up to 1,000 charges, each with an outcome of its own, as if one came after the other."""
-        return self.execute(parse(operations.DeductBatch, {"charges": tuple(charges)}))
+        """Take charges, each with an outcome of its own, as if one came after the other.
+
+        They are sent 1,000 at a time. Each has its request id already: sent again, they charge once.
+        """
+        flow = deducting_many(tuple(charges), self._till.retries)
+        return run(flow, self._till.connections.backend)
 
     def hold(
         self,

@@ -194,7 +194,8 @@ def test_a_database_without_organisations_gets_them_from_its_rows(make_database:
     run(url, "INSERT INTO organization_credit_pools VALUES ('acme', 1000000, 100000)")
     run(
         url,
-        "INSERT INTO user_credit_allocations (org_id, user_id, allocated_credits) VALUES ('acme', 'ada', 100000)",
+        "INSERT INTO user_credit_allocations (org_id, user_id, allocated_credits)"
+        " VALUES ('acme', 'ada', 100000)",
     )
     migrate(url)
     assert run(url, "SELECT id, name FROM organizations") == [("acme", "acme")]

@@ -7,6 +7,7 @@ fail any step they like.
 """
 
 from credit_sdk._flows.charging import HoldSupport, charging, deducting_afterwards
+from credit_sdk._flows.deducting import deducting_many
 from credit_sdk._flows.delivering import delivering, verdict_on
 from credit_sdk._flows.growing import Growth, growing
 from credit_sdk._flows.holding import Action, acting_on
@@ -33,6 +34,7 @@ __all__ = [
     "acting_on",
     "charging",
     "deducting_afterwards",
+    "deducting_many",
     "delivering",
     "growing",
     "require_known",
