@@ -1,7 +1,8 @@
 """What the LLM gateway adds to a call: latency, and CPU time of the server for a call and for a chunk.
 
-The same upstream is called directly and through the gateway, in turn. `LITELLM_URL` names a running proxy of
-LiteLLM to be measured beside them; its model `gpt-4o` then leads to the upstream at `UPSTREAM_PORT`.
+The same upstream is called directly and through the gateway, in turn: percentiles of each round, and of the
+rounds the median and the spread. `LITELLM_URL` names a running proxy of LiteLLM to be measured beside them;
+its model `gpt-4o` then leads to the upstream at `UPSTREAM_PORT`.
 """
 
 import json
@@ -12,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 from typing import Any
 
 import httpx
@@ -22,7 +23,7 @@ from benchmarks.measuring import Figure, counter
 from benchmarks.registry import Benchmark
 from benchmarks.setting import OWNER, Setting, served
 
-CALLS = 400
+CALLS = 500
 WARM_UP = 40
 STREAMS = 40
 CHUNKS = 200
@@ -40,32 +41,46 @@ _ENVELOPE = {"id": "c-1", "created": 1, "model": "gpt-4o"}
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-def run(_: Setting, _rounds: int) -> Iterator[Figure]:
+def run(_: Setting, rounds: int) -> Iterator[Figure]:
     """Yield the figures, on a server of its own that knows the upstream."""
     with _upstream() as upstream, served(CREDITS_LLM_UPSTREAMS=f"openai={upstream}") as setting:
         addresses = {"gateway": f"{setting.base_url}/api/v1/llm"}
         if "LITELLM_URL" in os.environ:
             addresses["litellm"] = os.environ["LITELLM_URL"]
         with httpx.Client(headers={"Authorization": f"Bearer {setting.api_key}"}, timeout=60) as client:
-            yield from _latency(client, upstream, addresses)
+            yield from _latency(client, upstream, addresses, rounds)
             yield from _cpu(client, addresses["gateway"], setting.pid)
 
 
-def _latency(client: httpx.Client, upstream: str, addresses: dict[str, str]) -> Iterator[Figure]:
+def _latency(client: httpx.Client, upstream: str, addresses: dict[str, str], rounds: int) -> Iterator[Figure]:
     sides = {"direct": upstream} | addresses
+    _round(client, sides, WARM_UP)
+    measured = [_round(client, sides, CALLS) for _ in range(rounds)]
+    for name in addresses:
+        for percent, published in PUBLISHED.items():
+            index = percent - 1
+            added = sorted(each[name][index] - each["direct"][index] for each in measured)
+            directly = median(each["direct"][index] for each in measured)
+            yield Figure(
+                f"{name}: added latency, {percent}th percentile",
+                median(added),
+                added[0],
+                added[-1],
+                "ms",
+                published,
+                note=f"{directly:.1f} ms directly",
+            )
+
+
+def _round(client: httpx.Client, sides: dict[str, str], calls: int) -> dict[str, list[float]]:
+    """Return the percentiles of calls made in turn, in milliseconds."""
     spent: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(WARM_UP + CALLS):
+    for _ in range(calls):
         for name, address in sides.items():
             start = time.perf_counter()
             client.post(f"{address}/chat/completions", json=BODY).raise_for_status()
-            if number >= WARM_UP:
-                spent[name].append((time.perf_counter() - start) * 1_000)
-    at = {name: quantiles(times, n=100) for name, times in spent.items()}
-    for name in addresses:
-        for percent, published in PUBLISHED.items():
-            added = at[name][percent - 1] - at["direct"][percent - 1]
-            note = f"{at['direct'][percent - 1]:.1f} ms directly"
-            yield counter(f"{name}: added latency, {percent}th percentile", added, published, note, "ms")
+            spent[name].append((time.perf_counter() - start) * 1_000)
+    return {name: quantiles(times, n=100) for name, times in spent.items()}
 
 
 def _cpu(client: httpx.Client, address: str, pid: int) -> Iterator[Figure]:

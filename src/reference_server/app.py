@@ -34,6 +34,7 @@ from reference_server.llm.catalogue import Catalogue
 from reference_server.llm.gateway import BASE_PATH as GATEWAY_PATH
 from reference_server.llm.gateway import Gateway
 from reference_server.llm.keys import ProviderKeys
+from reference_server.llm.payers import Payers
 from reference_server.llm.upstreams import Upstreams
 from reference_server.logs import configure_logs
 from reference_server.measuring import Figures, MeasuredLedger
@@ -169,6 +170,7 @@ def _routes(
         Catalogue(backend, settings.llm_catalogue_seconds, upstreams.serves),
         upstreams,
         ProviderKeys(backend, settings.sealing_keys()),
+        Payers(ledger, settings.llm_catalogue_seconds),
     )
     return [
         Route("/healthz", healthz),

@@ -28,7 +28,7 @@ from reference_server.llm.catalogue import Catalogue
 from reference_server.llm.key_routes import Handler, KeyRoutes
 from reference_server.llm.keys import ProviderKeys
 from reference_server.llm.meter import Bill, Meter
-from reference_server.llm.payers import ORGANIZATION_HEADER, payer_of, terms_of
+from reference_server.llm.payers import ORGANIZATION_HEADER, Payers, payer_of, terms_of
 from reference_server.llm.prices import Model, Tariff
 from reference_server.llm.problems import ClientGoneError, UpstreamError, error_response
 from reference_server.llm.requests import SERVICES, Asked, Service, read
@@ -55,6 +55,7 @@ class Gateway:
     catalogue: Catalogue
     upstreams: Upstreams
     keys: ProviderKeys
+    payers: Payers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -119,7 +120,7 @@ class Gateway:
         prompt = asked.prompt_tokens()
         estimate = asked.estimate(model, prompt)
         payer = await payer_of(
-            caller, request.headers.get(ORGANIZATION_HEADER), asked.body.get("user"), self.api.ledger
+            caller, request.headers.get(ORGANIZATION_HEADER), asked.body.get("user"), self.payers
         )
         terms = await terms_of(payer, model.provider, self.keys)
         tariff = Tariff(model, terms.markup)

@@ -4,7 +4,8 @@ The caller's organisation pays, and without one their own balance (SPEC section 
 organisation's credits run out is refused: the personal balance is never touched then.
 """
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,10 +15,11 @@ from credit_sdk.account import Account
 from credit_sdk.errors import NotAMemberError, PermissionDeniedError
 from credit_sdk.operations import GetUserCredits, parse
 from reference_server.access import Ledger
-from reference_server.callers import CONSUME, ApiKey, Caller
+from reference_server.callers import CONSUME, ApiKey, Caller, Session
 from reference_server.llm.keys import ProviderKeys
 from reference_server.llm.prices import AT_COST, PLATFORM_MARKUP
 from reference_server.llm.problems import InvalidRequestError, NoProviderKeyError
+from reference_server.remembering import Remembered
 
 if TYPE_CHECKING:
     from credit_sdk._runners import AsyncBackend
@@ -43,7 +45,27 @@ class Terms:
     own_key: str | None = None
 
 
-async def payer_of(caller: Caller, org_id: str | None, named_user: Any, ledger: Ledger) -> Payer:
+@dataclass(frozen=True, slots=True)
+class Payers:
+    """Finds out who pays. Who it was is believed for some seconds, but no member whose session has left."""
+
+    ledger: Ledger
+    seconds: float
+    _remembered: Remembered[Account] = field(default_factory=Remembered)
+
+    async def account_of(self, user_id: str, org_id: str | None, caller: Caller) -> Account:
+        """Return the account that pays for a user; raises what `payer_of` raises."""
+        key = json.dumps([user_id, org_id]).encode()
+        account = self._remembered.get(key)
+        if account is None or _has_left(caller, account):
+            question = parse(GetUserCredits, {"user_id": user_id})
+            flow = selecting_account(question, org_id, Retries())
+            account = await run_async(flow, cast("AsyncBackend", self.ledger))
+            self._remembered.keep(key, account, self.seconds)
+        return account
+
+
+async def payer_of(caller: Caller, org_id: str | None, named_user: Any, payers: Payers) -> Payer:
     """Return who pays for a caller's call.
 
     `org_id` is the organisation that the caller selects. A key names its user in the body's `user`; what
@@ -55,9 +77,7 @@ async def payer_of(caller: Caller, org_id: str | None, named_user: Any, ledger: 
         if caller.org_id is not None and org_id not in {None, caller.org_id}:
             raise NotAMemberError
         org_id, key_id = caller.org_id or org_id, caller.key_id
-    question = parse(GetUserCredits, {"user_id": user_id})
-    flow = selecting_account(question, org_id, Retries())
-    account = await run_async(flow, cast("AsyncBackend", ledger))
+    account = await payers.account_of(user_id, org_id, caller)
     return Payer(account.user_id, account.org_id, _plan_of(account), key_id if account.org_id else None)
 
 
@@ -75,6 +95,11 @@ async def terms_of(payer: Payer, provider: str, keys: ProviderKeys) -> Terms:
             param="model",
         )
     return Terms(PLATFORM_MARKUP)
+
+
+def _has_left(caller: Caller, account: Account) -> bool:
+    """Whether a session, whose organisations are asked for each time, is in the account's no more."""
+    return isinstance(caller, Session) and account.org_id is not None and account.org_id not in caller.roles
 
 
 def _user_of(caller: Caller, named_user: Any) -> str:

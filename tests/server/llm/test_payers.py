@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import secrets
+import time
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 import pytest
 
+from credit_sdk import MemoryLedger
+from credit_sdk.errors import NotAMemberError
 from credit_sdk.operations import GetBalance, GrantCredits
+from reference_server.callers import ApiKey
 from reference_server.credentials import open_session
-from tests.server.llm.conftest import LLM, MESSAGES, SEALING_KEY, completion, usage
+from reference_server.llm.payers import Payers
+from tests.server.llm.conftest import LLM, MESSAGES, MODELS, SEALING_KEY, completion, usage
 
 if TYPE_CHECKING:
-    from tests.server.conftest import Connection, Running, StartServer
+    from tests.server.conftest import Connection, Organization, Running, StartServer
     from tests.server.llm.conftest import Person, Provider
 
 OWN_KEY = "sk-own-0123456789abcdef"
@@ -239,3 +246,64 @@ def test_a_foreign_organisation_does_not_pay(person: Person, provider: Provider)
         )
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "not_a_member")
     assert provider.requests == []
+
+
+def test_who_pays_is_asked_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    books = Counting(MemoryLedger())
+    books.books.add_organization("acme", credits=100)
+    books.books.add_member("acme", "ada", allocated=10)
+    key = ApiKey("key-1", frozenset(), None, None)
+    payers = Payers(cast("Any", books), seconds=5)
+
+    async def ask(*questions: tuple[str, str | None]) -> list[str | None]:
+        return [(await payers.account_of(*question, key)).org_id for question in questions]
+
+    assert asyncio.run(ask(("ada", None), ("ada", None), ("ada", "acme"))) == ["acme"] * 3
+    assert books.asked == 2
+    with pytest.raises(NotAMemberError):
+        asyncio.run(ask(("ada", "another")))
+    now = 5.0
+    asyncio.run(ask(("ada", None)))
+    assert books.asked == 4
+
+
+@dataclass
+class Counting:
+    """Awaited books that count what they are asked."""
+
+    books: MemoryLedger
+    asked: int = 0
+
+    async def execute(self, operation: Any) -> Any:
+        self.asked += 1
+        return self.books.execute(operation)
+
+
+def test_who_has_left_meanwhile_does_not_spend_any_more(
+    gateway_that_believes: Running, organization: Organization, provider: Provider, database: Connection
+) -> None:
+    def call() -> int:
+        address = f"{LLM}/chat/completions"
+        return gateway_that_believes.post(address, BODY, bearer=organization.sessions["member"]).status_code
+
+    assert call() == 200
+    database.execute(
+        "WITH left_ AS (DELETE FROM organization_members WHERE org_id = %(org)s AND user_id = %(user)s)"
+        " UPDATE user_credit_allocations SET is_active = FALSE WHERE org_id = %(org)s AND user_id = %(user)s",
+        {"org": organization.org_id, "user": organization.member},
+    )
+    assert call() == 403
+    assert len(provider.requests) == 1
+
+
+@pytest.fixture
+def gateway_that_believes(start_server: StartServer, database: Connection, provider: Provider) -> Running:
+    """A server that believes for an hour who pays."""
+    database.execute(MODELS)
+    return start_server(
+        llm_upstreams=f"scripted={provider.base_url}",
+        llm_catalogue_seconds=3_600,
+        unsafe_per_minute=1_000_000,
+    )
