@@ -19,6 +19,7 @@ BENCHMARKS = {
     "p9": "benchmarks.growth",
     "p9-ten-million": "benchmarks.growth_ten_million",
     "p10": "benchmarks.imports",
+    "p11": "benchmarks.leased",
     "p12": "benchmarks.peers",
     "documents": "benchmarks.source_documents",
     "endpoint": "benchmarks.endpoint",
