@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from types import TracebackType
 from typing import Self
+from uuid import UUID
 
 from credit_sdk import models, operations
 from credit_sdk._billing import Billing
@@ -42,6 +43,11 @@ class AsyncBillingClient(Billing):
         """Organisations and their members."""
         return AsyncOrganizations(self._till)
 
+    @property
+    def alerts(self) -> "AsyncAlerts":
+        """What is watched, and the webhooks that tell of it."""
+        return AsyncAlerts(self._till)
+
     async def close(self) -> None:
         """Close the connections; the client opens new ones if it is used again."""
         await self._till.close_async()
@@ -63,7 +69,7 @@ class AsyncResource:
     def __init__(self, till: Till) -> None:
         self._till = till
 
-    async def _send(self, kind: type[Operation[ResultT_co]], **fields: object) -> ResultT_co:
+    async def _send(self, kind: type[Operation[ResultT_co]], /, **fields: object) -> ResultT_co:
         operation = parse(kind, given(fields))
         return await run_async(retrying(operation, self._till.retries), self._till.connections.async_backend)
 
@@ -336,3 +342,68 @@ class AsyncOrganizations(AsyncResource):
         return await self._send(
             operations.AddMember, org_id=org_id, user_id=user_id, role=role, is_default=is_default
         )
+
+
+class AsyncAlerts(AsyncResource):
+    """What is watched in an organisation, and the signed webhooks that tell of it."""
+
+    async def list(self, org_id: str) -> models.AlertList:
+        """Return what is watched, and which alerts are open."""
+        return await self._send(operations.ListAlerts, org_id=org_id)
+
+    async def set(
+        self,
+        org_id: str,
+        kind: models.AlertKind,
+        threshold: Amount | None,
+        *,
+        subject: str | None = None,
+    ) -> models.AlertList:
+        """Watch a figure, or with None watch it no more; see `SetAlert` for what the threshold counts."""
+        return await self._send(
+            operations.SetAlert, org_id=org_id, kind=kind, threshold=threshold, subject=subject
+        )
+
+    async def webhooks(self, org_id: str) -> tuple[models.Webhook, ...]:
+        """Return the addresses to which alerts are sent."""
+        return (await self._send(operations.ListWebhooks, org_id=org_id)).webhooks
+
+    async def create_webhook(
+        self, org_id: str, url: str, *events: models.WebhookEvent, request_id: str | None = None
+    ) -> models.NewWebhook:
+        """Have alerts sent to an address; the answer alone shows the secret that signs them."""
+        return await self._send(
+            operations.CreateWebhook, org_id=org_id, url=url, events=events, request_id=request_id
+        )
+
+    async def delete_webhook(self, org_id: str, webhook_id: UUID) -> tuple[models.Webhook, ...]:
+        """Send no more alerts to an address; return those that are left."""
+        left = await self._send(operations.DeleteWebhook, org_id=org_id, webhook_id=webhook_id)
+        return left.webhooks
+
+    async def test_webhook(self, org_id: str, webhook_id: UUID) -> models.WebhookDelivery:
+        """Send a test to an address; raises `NotFoundError`."""
+        return await self._send(operations.TestWebhook, org_id=org_id, webhook_id=webhook_id)
+
+    async def deliveries(
+        self, org_id: str, *, webhook_id: UUID | None = None, status: models.DeliveryStatus | None = None
+    ) -> AsyncIterator[models.WebhookDelivery]:
+        """Iterate over what was sent and is to be sent, newest first, page after page."""
+        cursor: str | None = None
+        while True:
+            page = await self._send(
+                operations.ListWebhookDeliveries,
+                org_id=org_id,
+                webhook_id=webhook_id,
+                status=status,
+                cursor=cursor,
+            )
+            for delivery in page.items:
+                yield delivery
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def redeliver(self, org_id: str, delivery_id: UUID) -> models.WebhookDelivery:
+        """Send a webhook again under its id; raises `NotFoundError`."""
+        return await self._send(operations.RedeliverWebhook, org_id=org_id, delivery_id=delivery_id)

@@ -39,6 +39,7 @@ class Address:
 
 
 _AMOUNT = {"credits": "amount"}
+_WEBHOOKS = BASE_PATH + "/organizations/{org_id}/webhooks"
 
 ADDRESSES: tuple[Address, ...] = (
     Address("POST", BASE_PATH + "/credits/check", operations.CheckCredits),
@@ -78,6 +79,14 @@ ADDRESSES: tuple[Address, ...] = (
     Address("GET", BASE_PATH + "/organizations/{org_id}/members", operations.ListMembers),
     Address("POST", BASE_PATH + "/organizations/{org_id}/members", operations.AddMember),
     Address("GET", BASE_PATH + "/organizations/{org_id}/audit", operations.ListAudit),
+    Address("GET", BASE_PATH + "/organizations/{org_id}/alerts", operations.ListAlerts),
+    Address("PUT", BASE_PATH + "/organizations/{org_id}/alerts", operations.SetAlert),
+    Address("GET", _WEBHOOKS, operations.ListWebhooks),
+    Address("POST", _WEBHOOKS, operations.CreateWebhook),
+    Address("GET", _WEBHOOKS + "/deliveries", operations.ListWebhookDeliveries),
+    Address("POST", _WEBHOOKS + "/deliveries/{delivery_id}/redeliver", operations.RedeliverWebhook),
+    Address("DELETE", _WEBHOOKS + "/{webhook_id}", operations.DeleteWebhook),
+    Address("POST", _WEBHOOKS + "/{webhook_id}/test", operations.TestWebhook),
     Address("GET", FINANCIAL_PATH + "/credits/balance", operations.GetBalance),
     Address("GET", FINANCIAL_PATH + "/credits/{user_id}", operations.GetStatement),
     Address("GET", FINANCIAL_PATH + "/credits/{user_id}/transactions", operations.ListTransactions),

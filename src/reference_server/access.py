@@ -70,8 +70,8 @@ async def allocates(caller: Caller, operation: operations.Allocate, ledger: Ledg
     return _in_own_name(caller, operation, "allocated_by")
 
 
-async def sets_cap(caller: Caller, operation: operations.SetCap, ledger: Ledger) -> operations.SetCap:
-    """Set caps as a manager, in one's own name; a key says for whom it does."""
+async def sets_in_own_name(caller: Caller, operation: OperationT, ledger: Ledger) -> OperationT:
+    """Set caps and alerts as a manager, in one's own name; a key says for whom it does."""
     await manages_organization(caller, operation, ledger)
     return _in_own_name(caller, operation, "updated_by")
 

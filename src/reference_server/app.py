@@ -18,6 +18,7 @@ from credit_sdk.backends.sql import AsyncSqlBackend
 from credit_sdk.errors import CreditError
 from credit_sdk.wire import CROSS_APP_PATH
 from reference_server.access import Ledger
+from reference_server.alerting.rounds import alerting
 from reference_server.api import Api
 from reference_server.auth import Authenticator
 from reference_server.cells.naming import HOME, parse_cells
@@ -203,6 +204,7 @@ def _lifespan(
             async with AsyncExitStack() as stack:
                 for backend in cells.values():
                     await stack.enter_async_context(sweeping(backend, settings.sweep_seconds))
+                    await stack.enter_async_context(alerting(backend, settings))
                 yield
         finally:
             for each in gathering.values():

@@ -24,7 +24,8 @@ DatabaseUrl = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    from reference_server.archive import commands as copies  # noqa: PLC0415 - they use what is below
+    from reference_server.alerting import commands as alerts  # noqa: PLC0415 - they use what is below
+    from reference_server.archive import commands as copies  # noqa: PLC0415
     from reference_server.cells import commands as cells  # noqa: PLC0415
     from reference_server.payments import commands as payments  # noqa: PLC0415
 
@@ -41,6 +42,7 @@ def register(app: typer.Typer) -> None:
     copies.register(app)
     payments.register(app)
     cells.register(app)
+    alerts.register(app)
 
 
 def serve(

@@ -12,10 +12,11 @@ from ipaddress import ip_address
 
 from starlette.requests import Request
 
+from reference_server.alerting.settings import Network
 from reference_server.callers import ApiKey, Caller
 from reference_server.counting import Counter, own_counter
 from reference_server.problems import TooManyRequestsError
-from reference_server.settings import Network, Settings
+from reference_server.settings import Settings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 

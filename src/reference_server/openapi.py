@@ -58,6 +58,7 @@ _CONFLICTING = frozenset(
         operations.UpgradeSubscription,
         operations.CancelSubscription,
         operations.AddMember,
+        operations.CreateWebhook,
     }
 )
 _MADE: Mapping[type[operations.Operation[Any]], str] = {

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -10,12 +9,11 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Validat
 
 from credit_sdk.errors import ConfigurationError
 from credit_sdk.operations import LARGEST_BATCH
+from reference_server.alerting.settings import AlertSettings, Networks
 from reference_server.cells.naming import checked as checked_cells
 from reference_server.listed import listed
 from reference_server.llm.settings import GatewaySettings
 from reference_server.oidc.settings import IdentitySettings
-
-Network = IPv4Network | IPv6Network
 
 
 def _origin(value: str) -> str:
@@ -26,10 +24,6 @@ def _origin(value: str) -> str:
     if value != f"{parts.scheme}://{parts.netloc}":
         raise ValueError(f"{value!r} must be scheme, host and port only")
     return value.lower()
-
-
-def _network(value: object) -> object:
-    return ip_network(value) if isinstance(value, str) else value
 
 
 def _postgresql(url: str) -> str:
@@ -66,13 +60,12 @@ def _template(url: str) -> str:
 
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(listed)]
 LogFormat = Literal["text", "json"]
-Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], BeforeValidator(listed)]
 RedisUrl = Annotated[str, AfterValidator(_redis)]
 PerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 
-class Settings(IdentitySettings, GatewaySettings):
+class Settings(IdentitySettings, GatewaySettings, AlertSettings):
     """What a server needs to know. The variable of a field is its name in capitals after `CREDITS_`.
 
     What begins with `OIDC_` or `STRIPE_`, and `DATABASE_URL`, have no such prefix: others use these names,

@@ -27,6 +27,7 @@ from credit_sdk.operations import (
     Seal,
     VerifyChain,
     VerifyLedger,
+    alerting,
     crossapp,
 )
 
@@ -39,11 +40,14 @@ def books() -> MemoryLedger:
     return books
 
 
+ELSEWHERE = {crossapp.__name__, alerting.__name__}
+
+
 def _operations(kind: type[Operation[Any]] = Operation) -> Iterator[type[Operation[Any]]]:
-    """The operations of ledgers; those of applications that log users in are a server's."""
+    """The operations of ledgers; log-ins of applications are a server's, and alerts a database's."""
     for child in kind.__subclasses__():
         yield from _operations(child)
-        if "result" in vars(child) and "[" not in child.__name__ and child.__module__ != crossapp.__name__:
+        if "result" in vars(child) and "[" not in child.__name__ and child.__module__ not in ELSEWHERE:
             yield child
 
 

@@ -146,3 +146,20 @@ SELECT payment_id FROM stripe_payments WHERE source_id = 'cs_1';
 
 -- stripe_reversals_of_payment
 SELECT sum(amount_cents) FROM stripe_reversals WHERE payment_id = 'pi_1';
+
+-- alert_rules_one_of_figure
+SELECT threshold FROM alert_rules WHERE coalesce(org_id, '') = 'o' AND kind = 'pool.low' AND subject = '';
+
+-- credit_alerts_one_open_of_figure
+SELECT id FROM credit_alerts
+WHERE coalesce(org_id, '') = 'o' AND kind = 'pool.low' AND subject = '' AND cleared_at IS NULL;
+
+-- webhook_endpoints_one_of_request
+SELECT id FROM webhook_endpoints WHERE coalesce(org_id, '') = 'o' AND request_id = 'r';
+
+-- webhook_deliveries_due
+SELECT id FROM webhook_deliveries
+WHERE status = 'pending' AND next_attempt_at <= now() ORDER BY next_attempt_at LIMIT 20;
+
+-- webhook_deliveries_latest_of_org
+SELECT * FROM webhook_deliveries WHERE org_id = 'o' ORDER BY created_at DESC LIMIT 9;

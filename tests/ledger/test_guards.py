@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
-SCHEMAS = ["ledger", "identity", "payments", "cells", "public"]
+SCHEMAS = ["ledger", "identity", "payments", "alerts", "cells", "public"]
 SECRET = re.compile(r"hash|digest|secret|token")
 HIJACKED = (
     "user_credit_allocations",
@@ -119,7 +119,7 @@ def nobody(books: Books) -> Iterator[Connection]:
     books.connection.execute(sql.SQL("DROP ROLE {}").format(role))
 
 
-@pytest.mark.parametrize("schema", ["ledger", "identity", "public"])
+@pytest.mark.parametrize("schema", ["ledger", "identity", "alerts", "public"])
 def test_row_102_the_public_executes_nothing(books: Books, nobody: Connection, schema: str) -> None:
     functions = books.execute(
         "SELECT oid, oid::regprocedure::text AS name FROM pg_proc WHERE pronamespace = %s::regnamespace",

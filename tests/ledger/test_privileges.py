@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
-OURS = "(SELECT oid FROM pg_namespace WHERE nspname IN ('ledger', 'identity', 'payments', 'cells', 'public'))"
+NAMES = ("ledger", "identity", "payments", "alerts", "cells", "public")
+OURS = f"(SELECT oid FROM pg_namespace WHERE nspname IN {NAMES})"  # noqa: S608
 # PostgreSQL binds names in these bodies when they are created, so that no search path matters to them.
 BOUND_WHEN_CREATED = "prosqlbody IS NOT NULL"
 

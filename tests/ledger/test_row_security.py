@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
-SCHEMAS = ["ledger", "identity", "payments", "cells", "public"]
+SCHEMAS = ["ledger", "identity", "payments", "alerts", "cells", "public"]
 OF_ORGANISATIONS = (
     "organizations", "organization_members", "organization_subscriptions", "credit_pools",
     "user_credit_allocations", "credit_holds", "credit_usage_attribution", "org_billing_history", "audit_log",
+    "alert_rules", "credit_alerts", "webhook_deliveries",
     "organization_credit_pools",
     "org_billing_summary", "user_multi_org_credits", "top_credit_users_by_org", "org_billing_metrics",
     "v_org_billing_summary", "v_user_credit_status", "v_org_member_allocations", "v_credit_usage_by_service",
@@ -29,10 +30,12 @@ SHAREABLE_COLUMNS = {
     "api_keys": "id, org_id",
     "users": "id, subject",
     "llm_provider_keys": "org_id, provider",
+    "webhook_endpoints": "org_id, url",
 }
 READING_OF_AN_ORGANISATION = (
-    "get_burn_down", "get_forecast", "get_organization_billing", "get_pool", "get_usage", "list_allocations",
-    "list_audit", "list_billing_history", "list_caps", "list_charges", "list_members", "list_subscriptions",
+    "get_burn_down", "get_forecast", "get_organization_billing", "get_pool", "get_usage", "list_alerts",
+    "list_allocations", "list_audit", "list_billing_history", "list_caps", "list_charges", "list_members",
+    "list_subscriptions", "list_webhook_deliveries", "list_webhooks",
 )  # fmt: skip
 
 
@@ -66,6 +69,13 @@ def neighbours(own_books: Books) -> tuple[str, str]:
             "INSERT INTO api_keys (key_digest, name, org_id) VALUES (sha256(%s::bytea), 'a key', %s)",
             org_id, org_id,
         )  # fmt: skip
+        endpoint = {"org_id": org_id, "url": f"https://{org_id}.example", "events": ["pool.low"]}
+        webhook = own_books.do(Call("create_webhook", endpoint))
+        own_books.do(Call("test_webhook", {"org_id": org_id, "webhook_id": webhook["webhook_id"]}))
+        for kind, subject in (("pool.low", None), ("allocation.low", user_id)):
+            watched = {"org_id": org_id, "kind": kind, "subject": subject, "threshold": 10**10}
+            own_books.do(Call("set_alert", watched))
+        own_books.execute("SELECT alerts.detect()")
         own_books.execute(
             "INSERT INTO llm_provider_keys (org_id, provider, sealed, hint, updated_by)"
             " VALUES (%s, 'openai', 'sealed', 'abcd', 'ada')",
@@ -146,7 +156,7 @@ def test_who_names_an_organisation_reads_its_rows_only(
 ) -> None:
     for org_id in neighbours:
         neighbourly.execute("SELECT set_config('credits.org_id', %s, FALSE)", [org_id])
-        for relation in (*OF_ORGANISATIONS, "api_keys", "llm_provider_keys"):
+        for relation in (*OF_ORGANISATIONS, "api_keys", "llm_provider_keys", "webhook_endpoints"):
             key = "id" if relation == "organizations" else "org_id"
             assert {row[key] for row in read(neighbourly, relation)} == {org_id}, relation
         assert [row["subject"] for row in read(neighbourly, "users")] == [f"user of {org_id}"]

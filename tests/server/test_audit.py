@@ -38,14 +38,20 @@ ACTIONS: dict[type[Operation[Any]], str] = {
     operations.CancelSubscription: "subscription.updated",
     operations.AddMember: "member.created",
     operations.SetCap: "cap.created",
+    operations.SetAlert: "alert.created",
+    operations.CreateWebhook: "webhook.created",
+    operations.DeleteWebhook: "webhook.deleted",
+    operations.TestWebhook: "delivery.created",
+    operations.RedeliverWebhook: "delivery.updated",
 }
 CALLERS = {"owner": "user", "system_admin": "user", "manage": "api_key"}
 
 
-def request(kind: type[Operation[Any]], organization: Organization, subscription: str) -> Request:
+def request(kind: type[Operation[Any]], organization: Organization, made: str) -> Request:
     """Return a request that changes something; a new operation needs one here."""
     org_id = organization.org_id
-    one = f"subscriptions/{subscription}"
+    one = f"subscriptions/{made}"
+    webhooks = f"organizations/{org_id}/webhooks"
     every: dict[type[Operation[Any]], Request] = {
         operations.AddCredits: ("POST", f"credits/{org_id}/add", {"credits": 5, "purchase_amount": 2}),
         operations.Allocate: (
@@ -66,6 +72,15 @@ def request(kind: type[Operation[Any]], organization: Organization, subscription
             f"credits/{org_id}/caps",
             {"scope": "member", "subject": organization.member, "period": "day", "credits": 50},
         ),
+        operations.SetAlert: (
+            "PUT", f"organizations/{org_id}/alerts", {"kind": "pool.low", "threshold": 50},
+        ),
+        operations.CreateWebhook: (
+            "POST", webhooks, {"url": "https://acme.example", "events": ["pool.low"]},
+        ),
+        operations.DeleteWebhook: ("DELETE", f"{webhooks}/{made}", None),
+        operations.TestWebhook: ("POST", f"{webhooks}/{made}/test", {}),
+        operations.RedeliverWebhook: ("POST", f"{webhooks}/deliveries/{made}/redeliver", {}),
         operations.AddMember: (
             "POST", f"organizations/{org_id}/members", {"user_id": f"new-in-{org_id}", "is_default": True},
         ),
@@ -73,14 +88,31 @@ def request(kind: type[Operation[Any]], organization: Organization, subscription
     return every[kind]
 
 
-def subscribed(database: Connection, organization: Organization, kind: type[Operation[Any]]) -> str:
-    """Return a subscription for the request, if it is about one."""
-    if kind not in OF_A_SUBSCRIPTION:
+SUBSCRIPTION = """
+INSERT INTO organization_subscriptions (org_id, subscription_plan) VALUES (%s, 'byok') RETURNING id
+"""
+WEBHOOK = """
+INSERT INTO webhook_endpoints (org_id, url, events, secret, request_id)
+VALUES (%s, 'https://acme.example', '{pool.low}', 'whsec_', 'made') RETURNING id
+"""
+DELIVERY = f"""
+WITH endpoint AS ({WEBHOOK})
+INSERT INTO webhook_deliveries (org_id, endpoint_id, event, payload)
+SELECT %s, endpoint.id, 'webhook.test', '{{}}' FROM endpoint RETURNING id
+"""  # noqa: S608
+MADE: dict[type[Operation[Any]], str] = {
+    **dict.fromkeys(OF_A_SUBSCRIPTION, SUBSCRIPTION),
+    **dict.fromkeys((operations.DeleteWebhook, operations.TestWebhook), WEBHOOK),
+    operations.RedeliverWebhook: DELIVERY,
+}
+
+
+def made_for(database: Connection, organization: Organization, kind: type[Operation[Any]]) -> str:
+    """Return the id of what the request is about, if it is about one."""
+    if kind not in MADE:
         return ""
-    row = database.execute(
-        "INSERT INTO organization_subscriptions (org_id, subscription_plan) VALUES (%s, 'byok') RETURNING id",
-        [organization.org_id],
-    ).fetchone()
+    statement = MADE[kind].encode()
+    row = database.execute(statement, [organization.org_id] * statement.count(b"%s")).fetchone()
     assert row is not None
     return str(row[0])
 
@@ -115,7 +147,7 @@ def test_every_operation_that_administers_is_tried() -> None:
 def test_it_leaves_one_row_that_names_the_caller(
     server: Running, organization: Organization, database: Connection, kind: type[Operation[Any]], caller: str
 ) -> None:
-    asked = request(kind, organization, subscribed(database, organization, kind))
+    asked = request(kind, organization, made_for(database, organization, kind))
     before = entries(database, organization)
     answer = send(server, caller, organization, asked)
     assert answer.status_code == 200, answer.text
@@ -128,7 +160,7 @@ def test_it_leaves_one_row_that_names_the_caller(
 def test_who_may_not_leaves_no_row(
     server: Running, organization: Organization, database: Connection, kind: type[Operation[Any]], caller: str
 ) -> None:
-    asked = request(kind, organization, subscribed(database, organization, kind))
+    asked = request(kind, organization, made_for(database, organization, kind))
     before = entries(database, organization)
     assert send(server, caller, organization, asked).status_code in {403, 404}
     assert entries(database, organization) == before
@@ -138,7 +170,7 @@ def test_who_may_not_leaves_no_row(
 def test_what_the_ledger_refuses_leaves_no_row(
     server: Running, organization: Organization, database: Connection, kind: type[Operation[Any]]
 ) -> None:
-    asked = request(kind, organization, subscribed(database, organization, kind))
+    asked = request(kind, organization, made_for(database, organization, kind))
     database.execute(
         "UPDATE organization_subscriptions SET status = 'canceled' WHERE org_id = %s", [organization.org_id]
     )

@@ -60,6 +60,9 @@ MAY: dict[str, set[str]] = {
     **dict.fromkeys(("AddCredits", "Allocate", "GetOrganizationBilling", "ListBillingHistory"), MANAGING),
     **dict.fromkeys(("CreateSubscription", "UpdateSubscription", "UpgradeSubscription"), MANAGING),
     **dict.fromkeys(("CancelSubscription", "AddMember", "SetCap"), MANAGING),
+    "ListAlerts": READING,
+    **dict.fromkeys(("SetAlert", "CreateWebhook", "ListWebhooks", "DeleteWebhook", "TestWebhook"), MANAGING),
+    **dict.fromkeys(("ListWebhookDeliveries", "RedeliverWebhook"), MANAGING),
     "ListAudit": {"owner", "admin", "system_admin"},
     "GetProof": READING,
     **dict.fromkeys(("CheckBalance", "Spend", "PlaceBalanceHold"), THEMSELVES),
@@ -98,6 +101,7 @@ AMOUNTS = (
     "AddCredits",
     "Allocate",
     "SetCap",
+    "SetAlert",
     "CheckBalance",
     "Spend",
     "PlaceBalanceHold",
@@ -109,7 +113,8 @@ AMOUNTS = (
 OF_USERS = ("Spend", "PlaceBalanceHold", "CaptureBalanceHold", "RefundSpending", "GrantCredits")
 EXTENDS = ("ExtendHold", "ExtendBalanceHold")
 SPENDS = ("Deduct", "PlaceHold", "ChargeHold", "CaptureHold", "Allocate", *EXTENDS, *OF_USERS[:3])
-NAMED_TWICE = ("Deduct", "PlaceHold", "Refund", "AddCredits", "Allocate", *EXTENDS, *OF_USERS)
+GRANTS = ("AddCredits", "Allocate")
+NAMED_TWICE = ("Deduct", "PlaceHold", "Refund", "CreateWebhook", *GRANTS, *EXTENDS, *OF_USERS)
 TEXTS = ("Deduct", "DeductBatch", "PlaceHold", "ChargeHold", "CaptureHold", "Refund", "Allocate", *OF_USERS)
 PAGES = (
     "ListAllocations",
@@ -119,6 +124,7 @@ PAGES = (
     "ListBillingHistory",
     "ListAudit",
     "ListTransactions",
+    "ListWebhookDeliveries",
 )
 EXCUSES = (
     # The credits that there are; no schema knows them.
@@ -207,6 +213,8 @@ class Attacker:
             self.seal()
         elif "Hold" in name:
             things["hold_id"] = self.set_aside("credits/holds", self.charge())
+        elif "Webhook" in name:
+            things |= self.make_webhook()
         elif name == "AddMember":
             things["user_id"] = "newcomer"  # the roles of the others are what is looked at
         elif name == "Refund":
@@ -243,6 +251,16 @@ class Attacker:
             return self.make(path, body, "hold_id")
         placed: str = answer.json()["hold_id"]
         return placed
+
+    def make_webhook(self) -> Fields:
+        """Make an endpoint and a delivery, in place of those that an attack has made."""
+        address = f"organizations/{self.organization.org_id}/webhooks"
+        for webhook in self.server.get(address, bearer=self.root).json()["webhooks"]:
+            self.server.request("DELETE", f"{address}/{webhook['webhook_id']}", bearer=self.root)
+        body = {"url": "https://acme.example/credits", "events": ["pool.low"]}
+        webhook_id = self.make(address, body, "webhook_id")
+        delivery_id = self.make(f"{address}/{webhook_id}/test", {}, "delivery_id")
+        return {"webhook_id": webhook_id, "delivery_id": delivery_id}
 
     def make(self, path: str, body: Fields, id: str) -> str:
         answer = self.server.post(path, body, bearer=self.root)

@@ -16,6 +16,7 @@ from credit_sdk.amounts import Credits, to_millicredits
 from credit_sdk.models import ActorKind
 from credit_sdk.operations import CaptureHold, DeductBatch, Metadata, Operation, Part, PlaceHold, ResultT_co
 from credit_sdk.operations._base import RequestId
+from credit_sdk.operations.alerting import Events
 
 Row = tuple[Any, ...]
 
@@ -147,6 +148,7 @@ _DOCUMENTS = (
     tuple[PlaceHold, ...],
     tuple[CaptureHold, ...],
     tuple[RequestId, ...],
+    Events,
 )
 _BATCH = b"SELECT * FROM ledger.deduct_batch(org_id => $1, charges => $2::jsonb)"
 _CHARGE_FIELDS = ("user_id", "service_type", "service_name", "request_id", "request_metadata", "api_key_id")

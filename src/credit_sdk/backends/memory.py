@@ -34,6 +34,7 @@ from credit_sdk.backends._memory_forecasts import Forecasts
 from credit_sdk.backends._memory_personal import PersonalLedger
 from credit_sdk.backends._memory_proofs import NoProofs
 from credit_sdk.backends._memory_reports import session_digest
+from credit_sdk.errors import ConfigurationError
 from credit_sdk.models import Role
 from credit_sdk.operations import (
     AddCredits,
@@ -115,6 +116,8 @@ class MemoryLedger(PersonalLedger, Due, BillingScreens, Forecasts, NoProofs):
 
     def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
         """Return the operation's result, or raise a `CreditError`."""
+        if type(operation) not in _RULES:
+            raise ConfigurationError(f"A ledger in memory has no {type(operation).__name__}: ask a database.")
         rule = cast("Callable[[MemoryLedger, Operation[ResultT_co]], ResultT_co]", _RULES[type(operation)])
         with self._lock:
             self.moment = self.now()

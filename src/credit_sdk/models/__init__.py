@@ -1,6 +1,19 @@
 """What operations answer: frozen values. All amounts are credits unless a name says otherwise."""
 
 from credit_sdk.models._base import HoldStatus, ResetPeriod, Result, Role
+from credit_sdk.models.alerting import (
+    Alert,
+    AlertKind,
+    AlertList,
+    AlertRule,
+    DeliveryStatus,
+    NewWebhook,
+    Webhook,
+    WebhookDelivery,
+    WebhookDeliveryPage,
+    WebhookEvent,
+    WebhookList,
+)
 from credit_sdk.models.auditing import ActorKind, AuditEntry, AuditPage
 from credit_sdk.models.caps import Cap, CapList, CapPeriod, CapScope
 from credit_sdk.models.charging import (
@@ -78,6 +91,10 @@ from credit_sdk.models.subscriptions import (
 
 __all__ = [
     "ActorKind",
+    "Alert",
+    "AlertKind",
+    "AlertList",
+    "AlertRule",
     "Allocation",
     "AllocationChange",
     "AllocationPage",
@@ -109,6 +126,7 @@ __all__ = [
     "CreditPool",
     "CreditStatus",
     "Delivery",
+    "DeliveryStatus",
     "Difference",
     "DueRun",
     "Entry",
@@ -126,6 +144,7 @@ __all__ = [
     "ListedLink",
     "Member",
     "MemberPage",
+    "NewWebhook",
     "Organization",
     "OrganizationBilling",
     "OrganizationCredits",
@@ -164,5 +183,10 @@ __all__ = [
     "UserBilling",
     "UserCredits",
     "Verification",
+    "Webhook",
+    "WebhookDelivery",
+    "WebhookDeliveryPage",
+    "WebhookEvent",
+    "WebhookList",
     "WorkOutcome",
 ]

@@ -166,3 +166,26 @@ CREATE OR REPLACE TRIGGER keep_audit_of_rows
 AFTER INSERT OR UPDATE OR DELETE ON public.llm_provider_keys
 FOR EACH ROW
 EXECUTE FUNCTION ledger.keep_audit('provider_key', 'org_id', 'provider', 'org_id provider hint', 'sealed');
+
+CREATE OR REPLACE TRIGGER keep_audit_of_rows
+AFTER INSERT OR UPDATE OR DELETE ON public.alert_rules
+FOR EACH ROW
+EXECUTE FUNCTION ledger.keep_audit('alert', 'org_id', 'subject', 'kind subject threshold', '');
+
+CREATE OR REPLACE TRIGGER keep_audit_of_rows
+AFTER INSERT OR UPDATE OR DELETE ON public.webhook_endpoints
+FOR EACH ROW
+EXECUTE FUNCTION ledger.keep_audit('webhook', 'org_id', 'id', 'url events', 'secret');
+
+-- What somebody asked to be sent. What is sent because of an alert is nobody's doing.
+CREATE OR REPLACE TRIGGER keep_audit_on_insert
+AFTER INSERT ON public.webhook_deliveries
+FOR EACH ROW
+WHEN (new.alert_id IS NULL)
+EXECUTE FUNCTION ledger.keep_audit('delivery', 'org_id', 'id', 'event redeliveries', '');
+
+CREATE OR REPLACE TRIGGER keep_audit_on_update
+AFTER UPDATE OF redeliveries ON public.webhook_deliveries
+FOR EACH ROW
+WHEN (new.redeliveries <> old.redeliveries)
+EXECUTE FUNCTION ledger.keep_audit('delivery', 'org_id', 'id', 'event redeliveries', '');

@@ -1,0 +1,1 @@
+"""Alerts: noticing what crosses a threshold, and telling of it by signed webhooks."""
