@@ -150,14 +150,23 @@ class Credits(Resource):
         *,
         purchase_amount: Amount | None = None,
         request_id: str | None = None,
+        expires_at: datetime | None = None,
+        expires_in_days: int | None = None,
+        priority: int | None = None,
     ) -> models.PoolChange:
-        """Add credits to a pool, bought for `purchase_amount` USD or granted."""
+        """Add credits to a pool, bought for `purchase_amount` USD or granted.
+
+        What is not used by `expires_at`, or in `expires_in_days`, expires; a lower `priority` is used first.
+        """
         return self._send(
             operations.AddCredits,
             org_id=org_id,
             credits=credits,
             purchase_amount=purchase_amount,
             request_id=request_id,
+            expires_at=expires_at,
+            expires_in_days=expires_in_days,
+            priority=priority,
         )
 
     def allocate(

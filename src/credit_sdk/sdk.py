@@ -82,11 +82,14 @@ class CreditSDK(Billing):
         metadata: Metadata | None = None,
         transaction_type: models.GrantType = "credit_addition",
         request_id: str | None = None,
+        expires_in_days: int | None = None,
+        priority: int | None = None,
     ) -> bool:
         """Add credits and answer True.
 
         `admin_id` says which administrator does it. A `request_id`, such as a payment's, makes it one
-        addition however often it is sent.
+        addition however often it is sent. What is not used in `expires_in_days` expires; a lower `priority`
+        is used first.
         """
         fields = {"user_id": user_id, "credits": credits, "transaction_type": transaction_type} | given(
             {
@@ -94,6 +97,8 @@ class CreditSDK(Billing):
                 "admin_id": admin_id,
                 "request_metadata": metadata,
                 "request_id": request_id,
+                "expires_in_days": expires_in_days,
+                "priority": priority,
             }
         )
         self.execute(parse(operations.GrantCredits, fields))

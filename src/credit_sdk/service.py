@@ -291,13 +291,22 @@ class CreditDeductionService(Billing):
                 return
 
     def add_credits(
-        self, org_id: str, credits: Amount, *, purchase_amount: Amount = 0, request_id: str | None = None
+        self,
+        org_id: str,
+        credits: Amount,
+        *,
+        purchase_amount: Amount = 0,
+        request_id: str | None = None,
+        expires_in_days: int | None = None,
+        priority: int | None = None,
     ) -> models.PoolChange:
-        """Add credits to an organisation's pool, bought for `purchase_amount` USD or granted."""
+        """Add credits to an organisation's pool, bought for `purchase_amount` USD or granted.
+
+        What is not used in `expires_in_days` expires; a lower `priority` is used first.
+        """
         fields = {"org_id": org_id, "credits": credits, "purchase_amount": purchase_amount}
-        if request_id is not None:
-            fields["request_id"] = request_id
-        return self.execute(parse(operations.AddCredits, fields))
+        more = {"request_id": request_id, "expires_in_days": expires_in_days, "priority": priority}
+        return self.execute(parse(operations.AddCredits, fields | given(more)))
 
     def allocate(
         self,

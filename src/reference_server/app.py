@@ -50,6 +50,7 @@ from reference_server.payments.books import Books
 from reference_server.payments.checkouts import Seller
 from reference_server.payments.routes import Payments
 from reference_server.payments.stripe_api import StripeApi
+from reference_server.payments.top_ups import TopUps, topping_up
 from reference_server.payments.webhook import Webhook
 from reference_server.problems import InternalError, NoSuchAddressError, WrongMethodError
 from reference_server.reference import docs, openapi_json
@@ -201,10 +202,13 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         try:
-            async with AsyncExitStack() as stack:
+            async with AsyncExitStack() as background:
                 for backend in cells.values():
-                    await stack.enter_async_context(sweeping(backend, settings.sweep_seconds))
-                    await stack.enter_async_context(alerting(backend, settings))
+                    await background.enter_async_context(sweeping(backend, settings.sweep_seconds))
+                    await background.enter_async_context(alerting(backend, settings))
+                if stripe:
+                    top_ups = TopUps(Books(cells[HOME]), stripe)
+                    await background.enter_async_context(topping_up(top_ups, settings.alert_seconds))
                 yield
         finally:
             for each in gathering.values():

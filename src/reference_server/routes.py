@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin
 from urllib.parse import unquote
 
 from credit_sdk import operations
@@ -132,7 +133,13 @@ class Route:
 
     def _fields_of(self, kind: type) -> frozenset[str]:
         fields = self.address.operation.model_fields.items()
-        return frozenset(name for name, field in fields if field.annotation is kind)
+        return frozenset(name for name, field in fields if _holds(field.annotation, kind))
+
+
+def _holds(annotation: object, kind: type) -> bool:
+    """Whether a field is of a type, or may also be left out."""
+    plain = [get_args(each)[0] if get_origin(each) is Annotated else each for each in get_args(annotation)]
+    return annotation is kind or (kind in plain and set(plain) == {kind, NoneType})
 
 
 @dataclass(frozen=True)

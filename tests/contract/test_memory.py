@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
@@ -12,15 +13,18 @@ from credit_sdk import MemoryLedger
 from credit_sdk.backends._statements import function_name
 from credit_sdk.backends.memory import AsyncMemoryBackend, MemoryBackend
 from credit_sdk.errors import (
+    ConfigurationError,
     InsufficientCreditsError,
     InvalidTokenError,
     ProofsUnsupportedError,
     ValidationFailedError,
 )
 from credit_sdk.operations import (
+    AddCredits,
     Deduct,
     GetProof,
     GetUserBilling,
+    GrantCredits,
     ListChain,
     Operation,
     PlaceHold,
@@ -115,3 +119,12 @@ async def test_awaiting_sees_the_same_books(books: MemoryLedger) -> None:
     billing = await backend.as_caller(token).execute(GetUserBilling())
     assert billing.total_usage_last_30_days == 1
     await backend.close()
+
+
+def test_credits_that_expire_are_refused(books: MemoryLedger) -> None:
+    for operation in (
+        AddCredits(org_id="acme", credits=Decimal(5), expires_in_days=1),
+        GrantCredits(user_id="ada", credits=Decimal(5), priority=1),
+    ):
+        with pytest.raises(ConfigurationError, match="no credits that expire"):
+            books.execute(operation)

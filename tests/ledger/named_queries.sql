@@ -163,3 +163,21 @@ WHERE status = 'pending' AND next_attempt_at <= now() ORDER BY next_attempt_at L
 
 -- webhook_deliveries_latest_of_org
 SELECT * FROM webhook_deliveries WHERE org_id = 'o' ORDER BY created_at DESC LIMIT 9;
+
+-- credit_lots_open_of_org
+SELECT * FROM credit_lots WHERE org_id = 'o' AND used_credits + expired_credits < credits;
+
+-- credit_lots_open_of_user
+SELECT * FROM credit_lots WHERE user_id = 7 AND used_credits + expired_credits < credits;
+
+-- organizations_lots_due
+SELECT id FROM organizations WHERE lots_due_at <= now() ORDER BY lots_due_at LIMIT 9;
+
+-- users_lots_due
+SELECT id FROM users WHERE lots_due_at <= now() ORDER BY lots_due_at LIMIT 9;
+
+-- top_ups_of_customer
+SELECT sum(price_cents) FROM top_ups WHERE customer_id = 'cus_1' AND created_at >= now() - INTERVAL '30 days';
+
+-- top_ups_one_open_of_customer
+SELECT id FROM top_ups WHERE customer_id = 'cus_1' AND status = 'open';

@@ -151,7 +151,7 @@ def test_foreign_keys_never_cascade(books: Books) -> None:
 
 OF_NO_ORGANISATION_TOO = (
     "api_keys", "audit_log", "stripe_customers",
-    "alert_rules", "credit_alerts", "webhook_endpoints", "webhook_deliveries",
+    "credit_lots", "alert_rules", "credit_alerts", "webhook_endpoints", "webhook_deliveries",
 )  # fmt: skip
 
 

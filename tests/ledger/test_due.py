@@ -27,6 +27,7 @@ NOTHING = {
     "pools_refreshed": 0,
     "subscriptions_ended": 0,
     "subscriptions_renewed": 0,
+    "lots_expired": 0,
 }
 RUN_DUE = Call("run_due", {})
 START = datetime(2027, 1, 20, 12, tzinfo=UTC)

@@ -43,6 +43,7 @@ class FakeStripe:
                 Route("/v1/customers", self.make_customer, methods=["POST"]),
                 Route("/v1/prices", self.make_price, methods=["POST"]),
                 Route("/v1/checkout/sessions", self.open_session, methods=["POST"]),
+                Route("/v1/payment_intents", self.pay, methods=["POST"]),
                 Route("/requests", self.list_requests),
             ]
         )
@@ -64,6 +65,15 @@ class FakeStripe:
             ("mode", "customer", "client_reference_id", "success_url", "cancel_url"),
         )
 
+    async def pay(self, request: Request) -> Response:
+        form = dict(parse_qsl((await request.body()).decode()))
+        refusal = form.get("payment_method", "").removeprefix("pm_")
+        if refusal in {"card_declined", "authentication_required"}:
+            self.requests.append({"path": request.url.path, "form": form})
+            return _error(402, "card_error", "Your card was declined.", refusal)
+        fields = ("amount", "currency", "customer", "payment_method")
+        return await self._made(request, "payment_intent", "pi", fields)
+
     async def _made(self, request: Request, kind: str, prefix: str, fields: tuple[str, ...]) -> Response:
         form = dict(parse_qsl((await request.body()).decode()))
         self.requests.append({"path": request.url.path, "form": form})
@@ -84,6 +94,8 @@ def _object(kind: str, prefix: str, fields: tuple[str, ...], form: Form) -> dict
         if field in form:
             value = form[field]
             made[field] = int(value) if isinstance(FIXTURES[kind][field], int) else value
+    if kind == "payment_intent":
+        made |= {"status": "succeeded", "amount_received": made["amount"]}
     if kind == "checkout.session":
         made |= {"url": f"https://checkout.stripe.com/c/pay/{made['id']}", "status": "open"}
     if kind == "price" and "recurring[interval]" not in form:
@@ -91,8 +103,8 @@ def _object(kind: str, prefix: str, fields: tuple[str, ...], form: Form) -> dict
     return made
 
 
-def _error(status: int, kind: str, message: str) -> Response:
-    return JSONResponse({"error": {"type": kind, "message": message}}, status_code=status)
+def _error(status: int, kind: str, message: str, code: str | None = None) -> Response:
+    return JSONResponse({"error": {"type": kind, "message": message, "code": code}}, status_code=status)
 
 
 def main() -> None:

@@ -134,6 +134,8 @@ class TestNames:
             "held_credits": 1,
             "available_credits": 99,
             "is_active": True,
+            "expiring_credits": 0,
+            "expires_at": None,
         }
         statement = server.get(person.path, **person.own).json()
         assert (statement["credits"], statement["credit_status"]) == (100, "active")

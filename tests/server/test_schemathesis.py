@@ -148,6 +148,9 @@ EXCUSES = (
     # Text that PostgreSQL does not keep, and metadata beyond 16 KiB or eight levels.
     excuses(422, "must not contain U+0000 or lone surrogates", *TEXTS),
     excuses(400, "out of all proportion", *TEXTS),
+    # A schema knows no clock, and what may stand in the query or in the body it compares in neither.
+    excuses(422, "must be in the future", "AddCredits", "GrantCredits"),
+    excuses(422, "not both", "AddCredits", "GrantCredits"),
     # What there is already counts.
     excuses(400, "A balance is at most", "GrantCredits"),
     # It depends on who asks whether this field is required.

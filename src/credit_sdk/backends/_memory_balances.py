@@ -5,6 +5,7 @@ from typing import Any
 from credit_sdk import models
 from credit_sdk.amounts import format_credits, from_millicredits, to_millicredits
 from credit_sdk.backends._memory_books import decode_cursor, encode_cursor
+from credit_sdk.backends._memory_lots import refuse_lots
 from credit_sdk.backends._memory_people import (
     BalanceHold,
     Content,
@@ -63,6 +64,7 @@ class Balances(People):
 
     def grant_credits(self, operation: GrantCredits) -> models.Grant:
         """Add credits, once for each request id."""
+        refuse_lots(operation)
         person, credits = self.person(operation.user_id), to_millicredits(operation.credits)
         content: Content = (credits, operation.transaction_type, None, None)
         earlier = self.transaction_by_request.get((person.number, operation.request_id))

@@ -39,6 +39,7 @@ class Forecasts(Pools, Reports):
             "observed_days": observed,
             "days_left": days_left,
             "exhausted_at": _after(now, days_left),
+            "expiring_credits": 0 if operation.user_id is None else None,
         }
         return models.Forecast.model_validate(document, context=self.SCALE)
 

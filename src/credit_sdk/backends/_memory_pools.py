@@ -17,6 +17,7 @@ from credit_sdk.backends._memory_books import (
     id_taken,
     not_a_member,
 )
+from credit_sdk.backends._memory_lots import refuse_lots
 from credit_sdk.errors import InsufficientCreditsError, InvalidAmountError, NotFoundError
 from credit_sdk.operations import AddCredits, Allocate, GetPool, ListAllocations
 
@@ -50,6 +51,7 @@ class Pools(Books):
 
     def add_credits(self, operation: AddCredits) -> models.PoolChange:
         """Add to a pool, once for each request id."""
+        refuse_lots(operation)
         self.require_open(operation.org_id)
         content = ("pool", to_millicredits(operation.credits), operation.purchase_amount)
         event = self._done_before(operation, content)

@@ -24,6 +24,12 @@ def grant(
     user: Annotated[str | None, typer.Option("--user", help="To this user's own balance.")] = None,
     description: Annotated[str | None, typer.Option(help="Why; users see it.", show_default=False)] = None,
     paid: Annotated[str, typer.Option(help="What an organisation paid for it, in USD.")] = "0",
+    expires_in_days: Annotated[
+        int | None, typer.Option(min=1, max=36_500, help="What is not used by then expires; else never.")
+    ] = None,
+    priority: Annotated[
+        int | None, typer.Option(min=0, max=1_000, help="Lower is used first; 100 where nothing is said.")
+    ] = None,
     request_id: RequestId = None,
     url: Url = None,
     as_json: AsJson = False,
@@ -39,7 +45,14 @@ def grant(
         from credit_sdk.service import CreditDeductionService  # noqa: PLC0415 - `--help` needs no books
 
         with CreditDeductionService(url, outbox=False) as billing:
-            change = billing.add_credits(org, credits, purchase_amount=paid, request_id=request_id)
+            change = billing.add_credits(
+                org,
+                credits,
+                purchase_amount=paid,
+                request_id=request_id,
+                expires_in_days=expires_in_days,
+                priority=priority,
+            )
         left = format_credits(change.available_credits)
         sentence = f"The pool of {org} has {left} credits that are not allocated."
         print(change.model_dump_json() if as_json else sentence)
@@ -47,7 +60,14 @@ def grant(
     from credit_sdk.operations import GrantCredits, parse  # noqa: PLC0415
     from credit_sdk.sdk import CreditSDK  # noqa: PLC0415
 
-    fields = {"user_id": user, "credits": credits, "description": description, "request_id": request_id}
+    fields = {
+        "user_id": user,
+        "credits": credits,
+        "description": description,
+        "request_id": request_id,
+        "expires_in_days": expires_in_days,
+        "priority": priority,
+    }
     with CreditSDK(url, outbox=False) as sdk:
         granted = sdk.execute(
             parse(GrantCredits, {name: value for name, value in fields.items() if value is not None})

@@ -11,7 +11,8 @@ class Forecast(Result):
     """When credits run out if they are spent on as in the `observed_days`.
 
     `user_id` is None for all that the organisation has left. `days_left` and `exhausted_at` are None where
-    nothing is spent; `exhausted_at` also beyond a hundred years.
+    nothing is spent; `exhausted_at` also beyond a hundred years. `expiring_credits` expire before they can
+    be used at that rate; None for an allocation, which has no lots.
     """
 
     org_id: str | None = None
@@ -21,6 +22,7 @@ class Forecast(Result):
     observed_days: Decimal
     days_left: Decimal | None = None
     exhausted_at: datetime | None = None
+    expiring_credits: Balance | None = None
 
 
 class LeftOnDay(Result):

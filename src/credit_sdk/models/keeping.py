@@ -47,3 +47,4 @@ class DueRun(Result):
     pools_refreshed: int
     subscriptions_ended: int
     subscriptions_renewed: int
+    lots_expired: int = 0

@@ -1,6 +1,7 @@
 """Users' own balances and what moved them."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from credit_sdk.amounts import Balance, format_credits
 from credit_sdk.models._base import Result
 from credit_sdk.models.charging import Receipt
 
-TransactionType = Literal["service", "credit_addition", "purchase", "refund", "subscription"]
+TransactionType = Literal["service", "credit_addition", "purchase", "refund", "subscription", "expiry"]
 SpendingType = Literal["service", "subscription"]
 GrantType = Literal["credit_addition", "purchase", "subscription", "refund"]
 CreditStatus = Literal["active", "empty", "inactive"]
@@ -60,13 +61,18 @@ class Grant(Result):
 
 
 class UserBalance(Result):
-    """A user's own credits. `available_credits` is what of them is not held."""
+    """A user's own credits. `available_credits` is what of them is not held.
+
+    `expiring_credits` expire next, at `expires_at`, if they are not used before.
+    """
 
     user_id: str
     credits: Balance
     held_credits: Balance
     available_credits: Balance
     is_active: bool
+    expiring_credits: Balance = Decimal(0)
+    expires_at: datetime | None = None
 
 
 class Transaction(Result):

@@ -1,6 +1,7 @@
 """Pools, allocations and what changed in them."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Literal
 
 from credit_sdk.amounts import Balance
@@ -8,7 +9,10 @@ from credit_sdk.models._base import ResetPeriod, Result
 
 
 class CreditPool(Result):
-    """An organisation's credits. `available_credits` is what is not yet allocated to members."""
+    """An organisation's credits. `available_credits` is what is not yet allocated to members.
+
+    `expiring_credits` expire next, at `expires_at`, if they are not used before.
+    """
 
     org_id: str
     total_credits: Balance
@@ -22,6 +26,8 @@ class CreditPool(Result):
     overage_limit: Balance
     lifetime_purchased_credits: Balance
     updated_at: datetime
+    expiring_credits: Balance = Decimal(0)
+    expires_at: datetime | None = None
 
 
 class Allocation(Result):

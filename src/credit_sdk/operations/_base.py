@@ -111,6 +111,12 @@ def _texts(value: JsonValue) -> str:
             return ""
 
 
+def expires_once(expires_at: AwareDatetime | None, expires_in_days: int | None) -> None:
+    """Refuse credits that would expire at two times."""
+    if expires_at is not None and expires_in_days is not None:
+        raise ValueError("give expires_at or expires_in_days, not both")
+
+
 # Ids travel in paths and headers and are compared byte by byte, so they are printable ASCII.
 _PRINTABLE = r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$"
 # Last in an annotation, so that the bounds before it reach the JSON schema.
@@ -140,6 +146,8 @@ ServiceName = Annotated[
 Notes = Annotated[str, Field(max_length=2_000), AfterValidator(storable_text), AfterValidator(redact_text)]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_metadata)]
 HoldSeconds = Annotated[int, Field(ge=1, le=LONGEST_HOLD_SECONDS), Whole]
+ExpiryDays = Annotated[int, Field(ge=1, le=36_500), Whole]
+LotPriority = Annotated[int, Field(ge=0, le=1_000), Whole]
 Cursor = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[A-Za-z0-9_-]+$")]
 
 

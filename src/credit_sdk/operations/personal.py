@@ -19,7 +19,9 @@ from credit_sdk.operations._base import (
     SOMETHING_MORE,
     AnyUserId,
     Cursor,
+    ExpiryDays,
     HoldSeconds,
+    LotPriority,
     Metadata,
     Moment,
     Notes,
@@ -28,6 +30,7 @@ from credit_sdk.operations._base import (
     ServiceName,
     ServiceType,
     Whole,
+    expires_once,
 )
 
 UNNAMED_SERVICE = "service"
@@ -165,7 +168,11 @@ class RefundSpending(Operation[models.RefundReceipt]):
 
 
 class GrantCredits(Operation[models.Grant]):
-    """Add bought or granted credits to a user's balance."""
+    """Add bought or granted credits to a user's balance.
+
+    With `expires_at`, or `expires_in_days` in its place, what is not used by then expires. Of credits that
+    expire, a lower `priority` is used first (100 by default), then the soonest to expire.
+    """
 
     idempotency = "request_id"
 
@@ -176,6 +183,14 @@ class GrantCredits(Operation[models.Grant]):
     admin_id: AnyUserId | None = None
     request_id: RequestId = Field(default_factory=new_request_id)
     request_metadata: Metadata = Field(default_factory=dict)
+    expires_at: Moment | None = None
+    expires_in_days: ExpiryDays | None = None
+    priority: LotPriority | None = None
+
+    @model_validator(mode="after")
+    def _expires_at_one_time(self) -> "GrantCredits":
+        expires_once(self.expires_at, self.expires_in_days)
+        return self
 
 
 class GetBalance(Operation[models.UserBalance]):

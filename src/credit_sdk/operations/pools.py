@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from credit_sdk import models
 from credit_sdk.amounts import Credits, Price
@@ -11,12 +11,16 @@ from credit_sdk.identifiers import new_request_id
 from credit_sdk.operations._base import (
     LARGEST_PAGE,
     Cursor,
+    ExpiryDays,
+    LotPriority,
+    Moment,
     Notes,
     Operation,
     OrgId,
     RequestId,
     UserId,
     Whole,
+    expires_once,
 )
 
 
@@ -27,7 +31,11 @@ class GetPool(Operation[models.CreditPool]):
 
 
 class AddCredits(Operation[models.PoolChange]):
-    """Add bought or granted credits to an organisation's pool. `purchase_amount` is in USD."""
+    """Add bought or granted credits to an organisation's pool. `purchase_amount` is in USD.
+
+    With `expires_at`, or `expires_in_days` in its place, what is not used by then expires. Of credits that
+    expire, a lower `priority` is used first (100 by default), then the soonest to expire.
+    """
 
     idempotency = "request_id"
 
@@ -35,6 +43,14 @@ class AddCredits(Operation[models.PoolChange]):
     credits: Credits
     purchase_amount: Price = Decimal(0)
     request_id: RequestId = Field(default_factory=new_request_id)
+    expires_at: Moment | None = None
+    expires_in_days: ExpiryDays | None = None
+    priority: LotPriority | None = None
+
+    @model_validator(mode="after")
+    def _expires_at_one_time(self) -> "AddCredits":
+        expires_once(self.expires_at, self.expires_in_days)
+        return self
 
 
 class Allocate(Operation[models.AllocationChange]):

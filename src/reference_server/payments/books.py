@@ -52,6 +52,24 @@ class Books:
         rows: list[Document] = await self._ask("SELECT payments.list_subscriptions(%s, %s)", user_id, org_id)
         return rows
 
+    async def open_top_ups(self) -> int:
+        """Write down what is to be bought by itself, and return how much that is."""
+        opened: int = await self._ask("SELECT payments.open_top_ups()")
+        return opened
+
+    async def lease_top_ups(self, seconds: int) -> list[Document]:
+        """Take what Stripe is to be asked for, for so many seconds."""
+        leased: list[Document] = await self._ask("SELECT payments.lease_top_ups(%s)", seconds)
+        return leased
+
+    async def note_top_up(self, top_up_id: str, payment_id: str) -> None:
+        """Write down which payment a top-up is."""
+        await self._ask("SELECT payments.note_top_up(%s, %s)", top_up_id, payment_id)
+
+    async def fail_top_up(self, top_up_id: str, reason: str) -> None:
+        """Write down that a top-up failed, and why."""
+        await self._ask("SELECT payments.fail_top_up(%s, %s)", top_up_id, reason)
+
     async def receive_event(self, event: Document, facts: Document) -> Document:
         """Apply an event once; return its `outcome` and `detail`."""
         statement = "SELECT payments.receive_event(%s::jsonb, %s::jsonb)"

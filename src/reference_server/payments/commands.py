@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from credit_sdk.amounts import format_credits, parse_credits, to_number
-from credit_sdk.errors import ConfigurationError, ConflictError
+from credit_sdk.amounts import format_credits, parse_credits, to_millicredits, to_number
+from credit_sdk.errors import ConfigurationError, ConflictError, NotFoundError
 from reference_server.commands import DatabaseUrl, _database_url, _one_line_errors
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -24,8 +24,8 @@ _LIST = """
 """
 _ADD = """
     INSERT INTO credit_packages (
-      id, name, description, credits, price_cents, currency, renews_every, stripe_price_id
-    ) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+      id, name, description, credits, price_cents, currency, renews_every, stripe_price_id, expires_in_days
+    ) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT DO NOTHING
     RETURNING id
 """
@@ -33,6 +33,13 @@ _SET_PRICE = """
     UPDATE credit_packages SET stripe_price_id = %s, updated_at = ledger.now()
     WHERE id = %s AND stripe_price_id IS NULL
 """
+_CUSTOMER = """
+    SELECT customer.customer_id
+    FROM stripe_customers AS customer
+    LEFT JOIN users AS person ON person.id = customer.user_id
+    WHERE customer.org_id = %s OR person.subject = %s OR person.id::text = %s
+"""
+_TOP_UP = "SELECT payments.set_top_up(%s, %s, %s, %s, %s)"
 _OWED = """
     SELECT
       paid.source_id, customer.customer_id, customer.user_id, customer.org_id,
@@ -59,7 +66,36 @@ def register(app: typer.Typer) -> None:
     app.add_typer(packages, name="packages")
     payments = typer.Typer(help="Payments through Stripe, on the database.", no_args_is_help=True)
     payments.command("open")(list_open)
+    payments.command("top-up")(set_top_up)
     app.add_typer(payments, name="payments")
+
+
+def set_top_up(
+    *,
+    org: Annotated[str | None, typer.Option("--org", help="For this organisation's pool.")] = None,
+    user: Annotated[str | None, typer.Option("--user", help="For this user's own balance.")] = None,
+    package: Annotated[str | None, typer.Option(help="What is bought; else nothing any more.")] = None,
+    payment_method: Annotated[str, typer.Option(help="The one that is kept at Stripe, pm_...")] = "",
+    below: Annotated[str, typer.Option(help="Credits: it is bought when fewer are left.")] = "0",
+    monthly_cents: Annotated[
+        int, typer.Option(min=0, max=DEAREST_CENTS, help="The most that is paid in a month.")
+    ] = 0,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Buy a package by itself whenever fewer credits are left. The buyer must have bought once before."""
+    if (org is None) == (user is None):
+        raise typer.BadParameter("give either --org or --user.", param_hint="--org")
+    found = _rows(database_url, _CUSTOMER, org, user, user)
+    if not found:
+        raise NotFoundError("This buyer is no customer at Stripe yet: let them buy once.")
+    terms: tuple[object, ...] = (None, None, None, None)
+    if package is not None:
+        if not payment_method or monthly_cents == 0:
+            raise typer.BadParameter("give --payment-method and --monthly-cents.", param_hint="--package")
+        threshold = to_millicredits(parse_credits(below, argument="below"))
+        terms = (package, payment_method, threshold, monthly_cents)
+    _rows(database_url, _TOP_UP, found[0]["customer_id"], *terms)
+    typer.echo("Nothing is bought by itself." if package is None else f"Buys {package} by itself.")
 
 
 def list_packages(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
@@ -84,6 +120,9 @@ def add_package(
     description: Annotated[str, typer.Option(help="What buyers read.")] = "",
     renews_every: Annotated[str | None, typer.Option(help="month or year; else it is sold once.")] = None,
     price_id: Annotated[str | None, typer.Option(help="A price that Stripe has already.")] = None,
+    expires_in_days: Annotated[
+        int | None, typer.Option(min=1, max=36_500, help="What is not used by then expires; else never.")
+    ] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Add a package. Without --price-id, `credits packages sync` makes its price at Stripe."""
@@ -94,7 +133,9 @@ def add_package(
     if renews_every not in {None, "month", "year"}:
         raise typer.BadParameter("must be month or year.", param_hint="--renews-every")
     amount = parse_credits(credits)
-    fields = (package_id, name, description, amount, price_cents, currency, renews_every, price_id)
+    fields = (
+        package_id, name, description, amount, price_cents, currency, renews_every, price_id, expires_in_days,
+    )  # fmt: skip
     if not _rows(database_url, _ADD, *fields):
         raise ConflictError(f"There is a package {package_id} already, or one with this price.")
     typer.echo(f"Added {package_id}.")

@@ -110,6 +110,18 @@ class _Charge(BaseModel):
     amount_refunded: Cents
 
 
+class _PaymentError(BaseModel):
+    code: str | None = None
+
+
+class _Intent(BaseModel):
+    id: Id
+    customer: Id | None = None
+    currency: str | None = None
+    amount_received: Cents = 0
+    last_payment_error: _PaymentError | None = None
+
+
 class _Dispute(BaseModel):
     id: Id
     charge: Id | None = None
@@ -191,6 +203,18 @@ def _invoice_payment(subject: object) -> Facts:
     return {"kind": "payment", "invoice_id": paid.invoice, "payment_id": payment_id}
 
 
+def _intent(subject: object, kind: str) -> Facts:
+    intent = _Intent.model_validate(subject)
+    return {
+        "kind": kind,
+        "intent_id": intent.id,
+        "customer_id": intent.customer,
+        "currency": intent.currency,
+        "amount_cents": intent.amount_received,
+        "reason": intent.last_payment_error.code if intent.last_payment_error else None,
+    }
+
+
 def _refund(subject: object) -> Facts:
     charge = _Charge.model_validate(subject)
     return {
@@ -243,6 +267,8 @@ _READERS: Mapping[str, Callable[[object], Facts]] = {
     "invoice.paid": _invoice,
     "invoice.payment_succeeded": _invoice,
     "invoice_payment.paid": _invoice_payment,
+    "payment_intent.succeeded": lambda subject: _intent(subject, "top_up"),
+    "payment_intent.payment_failed": lambda subject: _intent(subject, "top_up_failed"),
     "charge.refunded": _refund,
     "charge.dispute.created": _dispute,
     "charge.dispute.updated": _dispute,

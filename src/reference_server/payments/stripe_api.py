@@ -18,6 +18,14 @@ RETRIES = 2
 T = TypeVar("T")
 
 
+class PaymentRefusedError(Exception):
+    """A card was refused, or its owner has to be asked; `reason` is Stripe's code for it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 @dataclass(slots=True)
 class StripeApi:
     """An account of Stripe. Every call carries a key under which repeating it does nothing new."""
@@ -55,6 +63,20 @@ class StripeApi:
         key = f"price-{package['id']}-{package['price_cents']}-{package['currency']}"
         return await _answered(self._connected().v1.prices.create_async(params, {"idempotency_key": key}))
 
+    async def charge_saved(self, key: str, **params: Any) -> str:
+        """Charge a payment method that is kept, while its owner is away, and return the payment's id.
+
+        Raises `PaymentRefusedError` if the card is refused or its owner has to be asked.
+        """
+        call = self._connected().v1.payment_intents.create_async(
+            params | {"off_session": True, "confirm": True},  # type: ignore[arg-type]  # built field by field
+            {"idempotency_key": f"top-up-{key}"},
+        )
+        intent = await _answered(call)
+        if intent.status not in {"succeeded", "processing"}:
+            raise PaymentRefusedError("authentication_required")
+        return intent.id
+
     async def close(self) -> None:
         """Close the connections."""
         if self._http is not None:
@@ -79,6 +101,8 @@ async def _answered(call: Awaitable[T]) -> T:
 
     try:
         return await call
+    except stripe.CardError as error:
+        raise PaymentRefusedError(error.code or "card_declined") from None
     except stripe.StripeError as error:
         # Its text may quote a key or an address of a customer.
         logger.warning("Stripe refused or did not answer: %s %s", type(error).__name__, error.code)

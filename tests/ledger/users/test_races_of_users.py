@@ -282,4 +282,4 @@ def test_charges_and_holds_change_no_indexed_column_of_a_user(books: Books) -> N
         " JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY(indkey)"
         " WHERE indrelid = 'users'::regclass"
     )
-    assert {row["name"] for row in rows} == {"id", "subject", "email"}
+    assert {row["name"] for row in rows} == {"id", "subject", "email", "lots_due_at"}

@@ -55,6 +55,8 @@ def shop(server_database: str, fake_stripe: str) -> Iterator[Running]:
         stripe_secret_key=KEY,
         stripe_webhook_secret=SECRET,
         stripe_api_base=fake_stripe,
+        # What is bought by itself is bought when a test says so.
+        alert_seconds=3_600,
         unsafe_per_minute=1_000_000,
         safe_per_minute=1_000_000,
         refused_per_minute=1_000_000,

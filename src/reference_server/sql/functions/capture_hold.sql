@@ -27,6 +27,8 @@ DECLARE
   _problem JSONB;
   -- Whether the allocation is under caps, which are locked then.
   _capped BOOLEAN := FALSE;
+  -- Whether lots that were due have expired: what is left of those is held.
+  _expired BOOLEAN := FALSE;
 BEGIN
   IF capture_hold.credits IS NOT NULL AND NOT ledger.is_amount(capture_hold.credits) THEN
     PERFORM ledger.refuse(ledger.amount_problem(capture_hold.credits));
@@ -63,7 +65,11 @@ BEGIN
             allocation.is_active
             AND EXISTS (
               SELECT FROM public.organizations AS organization
-              WHERE organization.id = hold.org_id AND organization.status = 'active'
+              WHERE organization.id = hold.org_id
+                AND organization.status = 'active'
+                AND (
+                  _expired OR organization.lots_due_at IS NULL OR organization.lots_due_at > ledger.now()
+                )
             )
             AND allocation.used_credits + allocation.held_credits - hold.credits + capture_hold.credits
             <= allocation.allocated_credits + ledger.overage(hold.org_id)
@@ -137,6 +143,10 @@ BEGIN
         END IF;
       ELSE
         PERFORM ledger.require_rest(_hold, capture_hold.credits);
+        IF NOT _expired AND coalesce(capture_hold.credits > _hold.credits, FALSE) THEN
+          _expired := ledger.expire_due_lots(_hold.org_id);
+          CONTINUE WHEN _expired;
+        END IF;
         -- It is open, so there are caps, or the balance lacks what is beyond the hold.
         IF NOT _capped THEN
           _capped := ledger.lock_capped(

@@ -38,6 +38,8 @@ DECLARE
   _problem JSONB;
   -- Whether the allocation is under caps, which are locked then.
   _capped BOOLEAN := FALSE;
+  -- Whether lots that were due have expired: what is left of those is held.
+  _expired BOOLEAN := FALSE;
 BEGIN
   IF ledger.is_amount(deduct.credits) IS NOT TRUE THEN
     PERFORM ledger.refuse(ledger.amount_problem(deduct.credits));
@@ -59,7 +61,9 @@ BEGIN
       )
       AND EXISTS (
         SELECT FROM public.organizations AS organization
-        WHERE organization.id = deduct.org_id AND organization.status = 'active'
+        WHERE organization.id = deduct.org_id
+          AND organization.status = 'active'
+          AND (_expired OR organization.lots_due_at IS NULL OR organization.lots_due_at > ledger.now())
       )
       AND NOT EXISTS (
         SELECT FROM public.credit_holds AS hold
@@ -103,6 +107,10 @@ BEGIN
     );
     IF _receipt.charge_id IS NOT NULL THEN
       RETURN _receipt;
+    END IF;
+    IF NOT _expired THEN
+      _expired := ledger.expire_due_lots(deduct.org_id);
+      CONTINUE WHEN _expired;
     END IF;
     IF NOT _capped THEN
       _capped := ledger.lock_capped(deduct.org_id, deduct.user_id, deduct.api_key_id);

@@ -25,6 +25,7 @@ BEGIN
   END IF;
   PERFORM ledger.require_open_organization(enlarge_allocation.org_id);
 
+  PERFORM ledger.expire_due_lots(enlarge_allocation.org_id);
   INSERT INTO public.user_credit_allocations (org_id, user_id)
   VALUES (enlarge_allocation.org_id, enlarge_allocation.user_id)
   ON CONFLICT (org_id, user_id) DO NOTHING;

@@ -26,6 +26,9 @@ DECLARE
   _now TIMESTAMPTZ;
   _problem JSONB;
 BEGIN
+  IF _credits > 0 THEN
+    PERFORM ledger.expire_due_lots(_hold.org_id);
+  END IF;
   SELECT allocation.id INTO _account_id
   FROM public.user_credit_allocations AS allocation
   WHERE allocation.org_id = _hold.org_id AND allocation.user_id = _hold.user_id

@@ -3,7 +3,8 @@
 -- Counted are the last `days` (30 by default), or the time since the first charge if that is shorter, but at
 -- least one day. Refunds are subtracted. Without an organisation it is about a user's own balance; with one
 -- and without a user about all that the organisation has left, allocated or not. Nobody who spends nothing
--- runs out: `days_left` is NULL then. Dashboards, alerts and `get_forecast` all ask here.
+-- runs out: `days_left` is NULL then. What expires before it can be used at that rate is `expiring_credits`.
+-- Dashboards, alerts and `get_forecast` all ask here.
 CREATE OR REPLACE FUNCTION ledger.forecast(
   org_id TEXT, user_id TEXT DEFAULT NULL, days INTEGER DEFAULT 30
 ) RETURNS ledger.forecast
@@ -53,8 +54,17 @@ BEGIN
     coalesce(greatest(extract(EPOCH FROM _now - _first) / 86400, 1), forecast.days), 3
   );
   _forecast.credits_per_day := round(greatest(_spent, 0) / _forecast.observed_days);
+  IF forecast.org_id IS NULL OR forecast.user_id IS NULL THEN
+    _forecast.expiring_credits := ledger.forecast_expiry(
+      forecast.org_id, _person, _forecast.credits_per_day, _now
+    );
+  END IF;
   IF _forecast.credits_per_day > 0 THEN
-    _forecast.days_left := round(greatest(_forecast.remaining_credits, 0)::NUMERIC / _forecast.credits_per_day, 3);
+    _forecast.days_left := round(
+      greatest(_forecast.remaining_credits - coalesce(_forecast.expiring_credits, 0), 0)::NUMERIC
+      / _forecast.credits_per_day,
+      3
+    );
     IF _forecast.days_left < 36500 THEN
       _forecast.exhausted_at := _now + _forecast.days_left::DOUBLE PRECISION * INTERVAL '1 day';
     END IF;

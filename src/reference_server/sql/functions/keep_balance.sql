@@ -16,6 +16,8 @@ DECLARE
   _moved BOOLEAN;
   _is_used BOOLEAN;
   _problem JSONB;
+  -- Whether lots that were due have expired: what is left of those is held.
+  _expired BOOLEAN := FALSE;
 BEGIN
   LOOP
     UPDATE public.users AS person
@@ -27,13 +29,22 @@ BEGIN
           NEW.amount < 0
           AND person.credits + NEW.amount >= person.held_credits
           -- What was set aside while the user was active can be captured.
-          AND (person.is_active OR NEW.hold_id IS NOT NULL)
+          AND (person.is_active OR NEW.hold_id IS NOT NULL OR NEW.transaction_type = 'expiry')
+          AND (
+            _expired
+            OR person.lots_due_at IS NULL
+            OR person.lots_due_at > ledger.now()
+            OR NEW.transaction_type = 'expiry'
+            -- What a capture takes was held when its lot ended; whatever else was due has expired before.
+            OR NEW.hold_id IS NOT NULL
+          )
         )
       )
     RETURNING person.* INTO _person;
     _moved := FOUND;
     IF NOT _moved THEN
       _person := ledger.lock_user(NEW.user_id);
+      _expired := TRUE;
     END IF;
     NEW.id := nextval('public.credits_transactions_id_seq');
     NEW.created_at := coalesce(NEW.created_at, ledger.now());

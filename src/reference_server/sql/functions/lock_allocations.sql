@@ -1,5 +1,6 @@
 -- Lock the allocations of some members in the order of their ids, in which everybody locks several of them,
 -- so that nobody waits in a circle. Answers their ids; members without an allocation have none.
+-- Before, what is over its time expires, which locks more.
 CREATE OR REPLACE FUNCTION ledger.lock_allocations(org_id TEXT, user_ids TEXT[]) RETURNS UUID[]
 LANGUAGE plpgsql
 VOLATILE
@@ -10,6 +11,7 @@ AS $$
 DECLARE
   _allocation_ids UUID[];
 BEGIN
+  PERFORM ledger.expire_due_lots(lock_allocations.org_id);
   SELECT array_agg(locked.id) INTO _allocation_ids
   FROM (
     SELECT allocation.id

@@ -16,17 +16,18 @@ DECLARE
   _package public.credit_packages;
   _is_sale CONSTANT BOOLEAN := give.transaction_type <> 'refund';
 BEGIN
+  SELECT row.* INTO _package FROM public.credit_packages AS row WHERE row.id = paid.package_id;
   SELECT row.* INTO _customer FROM public.stripe_customers AS row WHERE row.customer_id = paid.customer_id;
   IF _customer.org_id IS NOT NULL THEN
     PERFORM ledger.add_credits(
       _customer.org_id,
       _millicredits,
       CASE WHEN _is_sale AND paid.currency = 'usd' THEN paid.amount_cents / 100.0 ELSE 0 END,
-      _request_id
+      _request_id,
+      expires_in_days => CASE WHEN _is_sale THEN _package.expires_in_days END
     );
     RETURN;
   END IF;
-  SELECT row.* INTO _package FROM public.credit_packages AS row WHERE row.id = paid.package_id;
   PERFORM ledger.grant_credits(
     _customer.user_id::TEXT,
     _millicredits,
@@ -34,7 +35,8 @@ BEGIN
     give.transaction_type,
     NULL,
     _request_id,
-    jsonb_build_object('stripe_source_id', paid.source_id, 'package_id', paid.package_id)
+    jsonb_build_object('stripe_source_id', paid.source_id, 'package_id', paid.package_id),
+    expires_in_days => CASE WHEN _is_sale THEN _package.expires_in_days END
   );
 END;
 $$;

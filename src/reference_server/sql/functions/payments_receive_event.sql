@@ -32,6 +32,8 @@ BEGIN
   BEGIN
     _outcome := CASE facts ->> 'kind'
       WHEN 'session' THEN payments.apply_session(_facts)
+      WHEN 'top_up' THEN payments.apply_top_up(_facts)
+      WHEN 'top_up_failed' THEN payments.apply_top_up_failure(_facts)
       WHEN 'invoice' THEN payments.apply_invoice(_facts)
       WHEN 'payment' THEN payments.apply_payment(_facts)
       WHEN 'reversal' THEN payments.apply_reversal(_facts)

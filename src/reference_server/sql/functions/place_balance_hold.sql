@@ -33,6 +33,8 @@ DECLARE
   _hold public.user_credit_holds;
   _answer ledger.hold;
   _problem JSONB;
+  -- Whether lots that were due have expired: what is left of those is held.
+  _expired BOOLEAN := FALSE;
 BEGIN
   IF ledger.is_amount(place_balance_hold.credits) IS NOT TRUE THEN
     PERFORM ledger.refuse(ledger.amount_problem(place_balance_hold.credits));
@@ -47,7 +49,8 @@ BEGIN
     SET held_credits = person.held_credits + _credits
     WHERE person.id = _person.id
       AND person.is_active
-      AND person.held_credits + _credits <= person.credits;
+      AND person.held_credits + _credits <= person.credits
+      AND (_expired OR person.lots_due_at IS NULL OR person.lots_due_at > ledger.now());
     IF FOUND THEN
       _now := ledger.now();
       INSERT INTO public.user_credit_holds AS hold (
@@ -75,6 +78,7 @@ BEGIN
     END IF;
 
     _person := ledger.lock_user(_person.id);
+    _expired := TRUE;
     -- First the overdue holds: a job that runs again under its id gets a new hold, not the dying one.
     CONTINUE WHEN ledger.expire_balance_holds_of(ARRAY[_person.id]) > 0;
     _answer := ledger.replayed_balance_hold(

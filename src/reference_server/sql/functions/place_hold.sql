@@ -39,6 +39,8 @@ DECLARE
   _problem JSONB;
   -- Whether the allocation is under caps, which are locked then.
   _capped BOOLEAN := FALSE;
+  -- Whether lots that were due have expired: what is left of those is held.
+  _expired BOOLEAN := FALSE;
 BEGIN
   IF ledger.is_amount(place_hold.credits) IS NOT TRUE THEN
     PERFORM ledger.refuse(ledger.amount_problem(place_hold.credits));
@@ -58,6 +60,9 @@ BEGIN
         AND (_capped OR NOT allocation.capped)
         AND organization.id = allocation.org_id
         AND organization.status = 'active'
+        AND (
+          _expired OR organization.lots_due_at IS NULL OR organization.lots_due_at > ledger.now()
+        )
         AND (
           allocation.used_credits + allocation.held_credits + place_hold.credits
           <= allocation.allocated_credits
@@ -108,6 +113,10 @@ BEGIN
     END IF;
 
     PERFORM ledger.require_standing(place_hold.org_id, place_hold.user_id);
+    IF NOT _expired THEN
+      _expired := ledger.expire_due_lots(place_hold.org_id);
+      CONTINUE WHEN _expired;
+    END IF;
     -- First the overdue holds: a job that runs again under its id gets a new hold, not the dying one.
     IF NOT _capped THEN
       _capped := ledger.lock_capped(place_hold.org_id, place_hold.user_id, place_hold.api_key_id);

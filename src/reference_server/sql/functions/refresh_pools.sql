@@ -2,6 +2,8 @@
 -- moves on under the pool's lock, and the history knows one refresh of a month by its request id, which no
 -- caller can use: theirs do not begin with a space. A pool takes no more than it can hold.
 --
+-- Where it is said after how many days, what is added expires.
+--
 -- Pools that are busy are left to the next run, so that this never waits while it holds locks.
 CREATE OR REPLACE FUNCTION ledger.refresh_pools("limit" INTEGER DEFAULT 1000, OUT refreshed INTEGER)
 LANGUAGE plpgsql
@@ -14,6 +16,7 @@ DECLARE
   _now CONSTANT TIMESTAMPTZ := ledger.now();
   _request_id CONSTANT TEXT := to_char(_now AT TIME ZONE 'UTC', '" pool_refresh "YYYY-MM');
   _org_ids TEXT[];
+  _refresh RECORD;
 BEGIN
   SELECT array_agg(locked.org_id) INTO _org_ids
   FROM (
@@ -26,8 +29,13 @@ BEGIN
       AND NOT pool.moved
     ORDER BY pool.org_id
     LIMIT refresh_pools."limit"
-    FOR NO KEY UPDATE OF pool SKIP LOCKED
+    FOR NO KEY UPDATE OF organization, pool SKIP LOCKED
   ) AS locked;
+
+  -- What was spent until now was not spent from what is added now.
+  PERFORM ledger.settle_pool_lots(pool.org_id, _now)
+  FROM public.credit_pools AS pool
+  WHERE pool.org_id = ANY(_org_ids) AND pool.refresh_expires_in_days IS NOT NULL;
 
   -- A statement of its own, to see what others committed before the locks were taken.
   WITH due AS (
@@ -63,6 +71,21 @@ BEGIN
     WHERE pool.org_id = due.org_id
   )
   SELECT count(*) INTO refreshed FROM event;
+
+  FOR _refresh IN
+    SELECT event.org_id, event.credits, _now + make_interval(days => pool.refresh_expires_in_days) AS expires_at
+    FROM public.org_billing_history AS event
+    INNER JOIN public.credit_pools AS pool ON pool.org_id = event.org_id
+    WHERE event.org_id = ANY(_org_ids)
+      AND event.request_id = _request_id
+      AND event.created_at = _now
+      AND event.credits > 0
+      AND pool.refresh_expires_in_days IS NOT NULL
+  LOOP
+    PERFORM ledger.add_pool_lot(
+      _refresh.org_id, _refresh.credits, _refresh.expires_at, NULL, _request_id, _now
+    );
+  END LOOP;
 END;
 $$;
 

@@ -1,6 +1,9 @@
+-- As it was before there were lots.
+DROP FUNCTION IF EXISTS ledger.replayed_addition(public.org_billing_history, BIGINT, NUMERIC);
+
 -- Same request id, same credits for the same money: the first answer again.
 CREATE OR REPLACE FUNCTION ledger.replayed_addition(
-  event public.org_billing_history, credits BIGINT, purchase_amount NUMERIC
+  event public.org_billing_history, credits BIGINT, purchase_amount NUMERIC, terms JSONB
 ) RETURNS ledger.pool_change
 LANGUAGE plpgsql
 VOLATILE
@@ -12,6 +15,7 @@ BEGIN
     event.event_type NOT IN ('credit_purchase', 'credit_grant')
     OR event.credits <> credits
     OR event.amount <> purchase_amount
+    OR event.event_metadata -> 'lot' IS DISTINCT FROM terms
   THEN
     PERFORM ledger.refuse(ledger.id_taken_problem(event.org_id, event.request_id));
   END IF;

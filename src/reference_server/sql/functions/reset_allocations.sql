@@ -11,7 +11,8 @@
 --
 -- A reset that runs late is one reset: the next one is due at the next boundary from now. Allocations in
 -- whose row or pool somebody is busy, a charge or another run, are left to the next run, so that this never
--- waits while it holds locks: neither deadlock nor two resets. Pools that are due are refreshed before.
+-- waits while it holds locks: neither deadlock nor two resets. Lots that are due expire before, and
+-- pools that are due are refreshed.
 CREATE OR REPLACE FUNCTION ledger.reset_allocations("limit" INTEGER DEFAULT 1000, OUT reset INTEGER)
 LANGUAGE plpgsql
 VOLATILE
@@ -37,6 +38,7 @@ BEGIN
       AND NOT allocation.moved
       AND organization.status = 'active'
       AND (pool.monthly_refresh_amount = 0 OR pool.next_refresh_date > _now)
+      AND (organization.lots_due_at IS NULL OR organization.lots_due_at > _now)
     ORDER BY allocation.id
     LIMIT reset_allocations."limit"
     FOR NO KEY UPDATE OF allocation, pool SKIP LOCKED

@@ -42,7 +42,7 @@ BEGIN
   ), added AS (
     SELECT event.org_id, sum(event.credits)::BIGINT AS credits
     FROM public.org_billing_history AS event
-    WHERE event.event_type IN ('credit_purchase', 'credit_grant', 'pool_refresh', 'credit_refund')
+    WHERE event.event_type IN ('credit_purchase', 'credit_grant', 'pool_refresh', 'credit_refund', 'credit_expired')
     GROUP BY event.org_id
   ), captured AS (
     SELECT
@@ -132,6 +132,9 @@ BEGIN
     FROM refunded
     LEFT JOIN charge
       ON charge.org_id = refunded.org_id AND charge.id = refunded.refund_of AND charge.refund_of IS NULL
+    UNION ALL
+    SELECT lot.org_id, lot.subject, lot.figure, lot.recorded, lot.recomputed
+    FROM ledger.verify_lots(verify_ledger.org_id) AS lot
     UNION ALL
     SELECT cap.org_id, cap.name, 'used_credits', cap.used_credits, coalesce(sum(spending.credits), 0)
     FROM cap

@@ -1,0 +1,46 @@
+-- Invariant: a top-up gives its credits once, when it is paid in full, in its currency and by its customer.
+CREATE OR REPLACE FUNCTION payments.apply_top_up(facts JSONB) RETURNS JSONB
+LANGUAGE plpgsql
+VOLATILE
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+  _payment_id CONSTANT TEXT := facts ->> 'intent_id';
+  _top_up public.top_ups;
+BEGIN
+  SELECT row.* INTO _top_up FROM public.top_ups AS row WHERE row.payment_id = _payment_id FOR UPDATE;
+  IF NOT FOUND THEN
+    -- Of a checkout, which has events of its own; or a top-up whose payment is not written down yet.
+    IF EXISTS (
+      SELECT FROM public.top_ups AS row
+      WHERE row.customer_id = facts ->> 'customer_id' AND row.status = 'open' AND row.payment_id IS NULL
+    ) THEN
+      RETURN payments.outcome('refused', format('The payment %s may be of an open top-up.', _payment_id));
+    END IF;
+    RETURN payments.outcome('kept', format('The payment %s is of no top-up.', _payment_id));
+  ELSIF
+    (_top_up.customer_id, _top_up.currency::TEXT)
+    IS DISTINCT FROM (facts ->> 'customer_id', facts ->> 'currency')
+    OR coalesce((facts ->> 'amount_cents')::BIGINT, 0) < _top_up.price_cents
+  THEN
+    RETURN payments.outcome('refused', format('The payment %s is not what was asked for.', _payment_id));
+  END IF;
+  UPDATE public.top_ups AS row SET status = 'paid', updated_at = ledger.now() WHERE row.id = _top_up.id;
+  UPDATE public.top_up_settings AS setting
+  SET failures = 0, updated_at = ledger.now()
+  WHERE setting.customer_id = _top_up.customer_id AND setting.is_active AND setting.failures > 0;
+  RETURN payments.grant_once(
+    facts || jsonb_build_object(
+      'source_id', 'top_up_' || _top_up.id,
+      'package_id', _top_up.package_id,
+      'credits', _top_up.credits,
+      'payment_ids', jsonb_build_array(_payment_id),
+      'transaction_type', 'purchase'
+    )
+  );
+END;
+$$;
+
+REVOKE ALL ON FUNCTION payments.apply_top_up FROM PUBLIC;

@@ -1,0 +1,198 @@
+"""Buying by itself: once, below the threshold, within the month's most, and given up after three failures."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from credit_sdk.backends.sql import AsyncSqlBackend
+from reference_server.payments.books import Books
+from reference_server.payments.stripe_api import StripeApi
+from reference_server.payments.top_ups import TopUps
+from tests.peers.fake_stripe import FIXTURES, KEY
+from tests.server.payments.conftest import event
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.server.conftest import Command
+    from tests.server.payments.conftest import Buyer, Sender, Shop
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def top_ups(books: Shop, fake_stripe: str) -> AsyncIterator[TopUps]:
+    backend = AsyncSqlBackend(books.server.database_url)
+    stripe = StripeApi(KEY, fake_stripe)
+    yield TopUps(Books(backend), stripe)
+    await stripe.close()
+    await backend.close()
+
+
+@dataclass(frozen=True)
+class Customer:
+    """A user with a saved card, whose balance is 0."""
+
+    books: Shop
+    id: str
+    user_id: str
+
+    def set(self, card: str = "pm_good", monthly_cents: int = 10_000, package: str | None = None) -> None:
+        package_id = package or self.books.make_package().id
+        self.books.row(
+            "SELECT payments.set_top_up(%s, %s, %s, 5000, %s)", self.id, package_id, card, monthly_cents
+        )
+
+    def all(self) -> list[tuple[Any, ...]]:
+        """Return the status of each, its payment and why it failed."""
+        return self.books.database.execute(
+            "SELECT status, payment_id, error FROM top_ups WHERE customer_id = %s ORDER BY created_at",
+            [self.id],
+        ).fetchall()
+
+    def paid(self, **changes: Any) -> dict[str, Any]:
+        """Return the payment of the last top-up, as Stripe shows it when it is paid."""
+        intent = {"id": self.all()[-1][1], "customer": self.id, "currency": "usd", "amount_received": 2_000}
+        return FIXTURES["payment_intent"] | intent | changes
+
+
+@pytest.fixture
+def customer(books: Shop, buyer: Buyer) -> Customer:
+    return Customer(books, buyer.customer_id, buyer.user_id)
+
+
+async def test_below_the_threshold_it_is_bought_once(
+    customer: Customer, books: Shop, sender: Sender, top_ups: TopUps
+) -> None:
+    customer.set()
+    assert [await top_ups.run() for _ in range(3)] == [1, 0, 0]
+    assert len(customer.all()) == 1
+    sent = event("payment_intent.succeeded", customer.paid())
+    for each in (sent, sent, event("payment_intent.succeeded", customer.paid())):
+        assert sender.send(each).status_code == 200
+    assert books.balance(customer.user_id) == Decimal(100)
+    assert customer.all()[0][0] == "paid"
+    assert await top_ups.run() == 0
+    assert books.verified() == []
+
+
+async def test_several_processes_buy_once(customer: Customer, top_ups: TopUps) -> None:
+    customer.set()
+    assert sum(await asyncio.gather(*(top_ups.run() for _ in range(6)))) == 1
+    assert len(customer.all()) == 1
+
+
+async def test_who_died_after_asking_asks_again_and_is_charged_once(
+    customer: Customer, books: Shop, sender: Sender, top_ups: TopUps
+) -> None:
+    customer.set()
+    await top_ups.run()
+    [(_, payment_id, _)] = customer.all()
+    books.database.execute("UPDATE top_ups SET payment_id = NULL WHERE customer_id = %s", [customer.id])
+    early = event("payment_intent.succeeded", customer.paid(id=payment_id))
+    assert sender.send(early).status_code == 422
+    books.database.execute(
+        "UPDATE top_ups SET leased_until = '-infinity' WHERE customer_id = %s", [customer.id]
+    )
+    assert await top_ups.run() == 1
+    assert [row[1] for row in customer.all()] == [payment_id]
+    assert sender.send(early).status_code == 200
+    assert books.balance(customer.user_id) == Decimal(100)
+
+
+async def test_no_more_than_the_months_most(
+    customer: Customer, books: Shop, sender: Sender, top_ups: TopUps
+) -> None:
+    customer.set(monthly_cents=3_999)
+    assert await top_ups.run() == 1
+    sender.send(event("payment_intent.succeeded", customer.paid()))
+    books.database.execute(
+        "INSERT INTO credits_transactions (user_id, amount) SELECT id, -99 FROM users WHERE subject = %s",
+        [customer.user_id],
+    )
+    assert await top_ups.run() == 0
+
+
+@pytest.mark.parametrize("reason", ["card_declined", "authentication_required"])
+async def test_three_failures_switch_it_off_and_raise_one_alert(
+    customer: Customer, books: Shop, top_ups: TopUps, reason: str
+) -> None:
+    customer.set(card=f"pm_{reason}")
+    books.row("SELECT alerts.open_endpoint(NULL, 'https://us.example', '[\"top_up.failed\"]', %s)", reason)
+    for _ in range(5):
+        await top_ups.run()
+        books.database.execute(
+            "UPDATE top_ups SET created_at = created_at - INTERVAL '2 hours' WHERE customer_id = %s",
+            [customer.id],
+        )
+    assert customer.all() == [("failed", None, reason)] * 3
+    alerts = books.database.execute(
+        "SELECT detail, payload FROM credit_alerts AS a JOIN webhook_deliveries AS d ON d.alert_id = a.id"
+        " JOIN webhook_endpoints AS e ON e.id = d.endpoint_id WHERE a.subject = %s AND e.request_id = %s",
+        [customer.user_id, reason],
+    ).fetchall()
+    [(detail, payload)] = alerts
+    assert reason in detail
+    assert json.loads(payload)["data"]["user_id"] == customer.user_id
+    customer.set()
+    assert await top_ups.run() == 1
+
+
+async def test_a_refused_card_is_not_tried_again_at_once(customer: Customer, top_ups: TopUps) -> None:
+    customer.set(card="pm_card_declined")
+    assert [await top_ups.run() for _ in range(3)] == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"amount_received": 1_999}, {"currency": "eur"}, {"customer": "cus_other"}], ids=str
+)
+async def test_another_payment_than_what_was_asked_for_gives_nothing(
+    customer: Customer, books: Shop, sender: Sender, top_ups: TopUps, changes: dict[str, Any]
+) -> None:
+    customer.set()
+    await top_ups.run()
+    assert sender.send(event("payment_intent.succeeded", customer.paid(**changes))).status_code == 422
+    assert books.balance(customer.user_id) == 0
+
+
+async def test_a_payment_that_fails_later_fails_the_top_up(
+    customer: Customer, sender: Sender, top_ups: TopUps
+) -> None:
+    customer.set()
+    await top_ups.run()
+    failed = customer.paid(last_payment_error={"code": "insufficient_funds"})
+    assert sender.send(event("payment_intent.payment_failed", failed)).status_code == 200
+    assert customer.all()[0][::2] == ("failed", "insufficient_funds")
+
+
+async def test_payments_of_checkouts_are_none_of_its_business(buyer: Buyer, sender: Sender) -> None:
+    intent = FIXTURES["payment_intent"] | {"id": buyer.payment_id, "customer": buyer.customer_id}
+    assert sender.send(event("payment_intent.succeeded", intent)).json()["outcome"] == "kept"
+
+
+def test_the_command(customer: Customer, books: Shop, command: Command) -> None:
+    environment = {"DATABASE_URL": books.server.database_url}
+    package = books.make_package().id
+    terms = ("--package", package, "--payment-method", "pm_x", "--below", "5", "--monthly-cents", "4000")
+    about = ("payments", "top-up", "--user", customer.user_id)
+    assert command(*about, *terms, **environment) == (0, f"Buys {package} by itself.\n", "")
+    settings = books.row(
+        "SELECT threshold, monthly_cents, is_active FROM top_up_settings WHERE customer_id = %s", customer.id
+    )
+    assert settings == (5_000, 4_000, True)
+    assert command(*about, **environment) == (0, "Nothing is bought by itself.\n", "")
+    stranger = ("payments", "top-up", "--org", secrets.token_hex(4), *terms)
+    code, _, error = command(*stranger, **environment)
+    assert (code, "no customer at Stripe" in error) == (1, True)
