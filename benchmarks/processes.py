@@ -11,6 +11,9 @@ from benchmarks.setting import Setting, query
 FSYNCS = "SELECT sum(fsyncs)::float8 FROM pg_stat_io WHERE object = 'wal'"
 WAL_BYTES = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8"
 
+# Each writer takes a number, and a savepoint that writes another one: looking at it takes one as well.
+TRANSACTIONS = "SELECT pg_current_xact_id()::text::float8"
+
 
 def spent_microseconds(pid: int) -> float:
     """Return the processor time of a process of one thread, which Linux counts in nanoseconds."""

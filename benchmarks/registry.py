@@ -12,6 +12,8 @@ from benchmarks.setting import Setting
 
 BENCHMARKS = {
     "counters": "benchmarks.counters",
+    "p1": "benchmarks.batches",
+    "p2": "benchmarks.gathered",
     "p4": "benchmarks.one_organization",
     "p5": "benchmarks.one_charge",
     "p6": "benchmarks.direct_sql",

@@ -22,7 +22,9 @@ BEGIN
     FROM public.org_billing_history AS event
     WHERE
       event.org_id = get_burn_down.org_id
-      AND event.event_type IN ('credit_purchase', 'credit_grant', 'pool_refresh', 'credit_refund')
+      AND event.event_type IN (
+        'credit_purchase', 'credit_grant', 'pool_refresh', 'credit_refund', 'credit_expired'
+      )
       AND event.created_at >= _since
     UNION ALL
     SELECT (charge.created_at AT TIME ZONE 'UTC')::DATE, -charge.credits_used
