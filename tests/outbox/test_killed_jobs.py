@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from credit_sdk.operations import ListCharges, VerifyLedger
-from tests.outbox.conftest import MakeService
+from credit_sdk import UnavailableError
+from credit_sdk.operations import ChargeHold, Deduct, DeductBatch, ListCharges, VerifyLedger
+from tests.outbox.conftest import ADA, Fault, MakeService
 
 JOB = """
 import os, signal, sys
@@ -57,3 +58,22 @@ def test_each_record_is_done_and_charged_once(
     assert left() == (900, 0)
     assert billing.pending_charges() == []
     assert billing.execute(VerifyLedger()).differences == ()
+
+
+def test_records_that_are_done_and_not_charged_yet_are_not_done_again(make_service: MakeService) -> None:
+    billing = make_service()
+    Fault(billing, ChargeHold, Deduct, DeductBatch, error=UnavailableError(), after=False)
+
+    def run_job() -> list[int]:
+        done = []
+        with billing.batch(
+            ADA, request_id="export-8", service_type="bulk_export", cost_each=5, estimate=50
+        ) as batch:
+            for number in batch.remaining(range(3), key=str):
+                with batch.record(number):
+                    done.append(number)
+        return done
+
+    assert run_job() == [0, 1, 2]
+    assert run_job() == []
+    assert len(billing.pending_charges()) == 3
