@@ -25,9 +25,9 @@ DatabaseUrl = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     from reference_server.alerting import commands as alerts  # noqa: PLC0415 - they use what is below
-    from reference_server.archive import commands as copies  # noqa: PLC0415
     from reference_server.cells import commands as cells  # noqa: PLC0415
     from reference_server.payments import commands as payments  # noqa: PLC0415
+    from reference_server.transfer import commands as transfers  # noqa: PLC0415
 
     app.command()(serve)
     app.command("migrate")(migrate_database)
@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
     token.command("register-app")(register_application)
     token.command("rotate-keys")(rotate_keys)
     app.add_typer(token, name="token")
-    copies.register(app)
+    transfers.register(app)
     payments.register(app)
     cells.register(app)
     alerts.register(app)
@@ -298,14 +298,14 @@ def _one_line_errors(url: str | None) -> Iterator[None]:
     import psycopg  # noqa: PLC0415
 
     from reference_server.adoption import AdoptionError  # noqa: PLC0415
-    from reference_server.archive.lines import ArchiveError  # noqa: PLC0415
     from reference_server.database_urls import database_error  # noqa: PLC0415
     from reference_server.embedded import EmbeddedPostgresError  # noqa: PLC0415
     from reference_server.migrate import MigrationError  # noqa: PLC0415
+    from reference_server.transfer.lines import TransferError  # noqa: PLC0415
 
     try:
         yield
     except psycopg.Error as error:
         raise database_error(error, url) from None
-    except (AdoptionError, ArchiveError, EmbeddedPostgresError, MigrationError, OSError) as error:
+    except (AdoptionError, TransferError, EmbeddedPostgresError, MigrationError, OSError) as error:
         raise ConfigurationError(str(error).strip().partition("\n")[0]) from None

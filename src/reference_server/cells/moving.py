@@ -19,8 +19,8 @@ from uuid import UUID, uuid4
 import psycopg
 
 from credit_sdk.errors import ConflictError, NotFoundError, UnavailableError
-from reference_server.archive import ArchiveError, export_organization, import_organization
 from reference_server.cells.naming import HOME
+from reference_server.transfer import TransferError, export_organization, import_organization
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -66,7 +66,7 @@ def move_organization(
     `urls` are the owners' of all cells, by name. `reached` is called after each step. With the cell that it
     comes from as `target`, a move that is not finished is taken back. Raises `NotFoundError` for an unknown
     organisation or cell; `ConflictError` for a cell where it lives or has lived, and while it is on its way
-    to another; `UnavailableError` when others keep its rows locked, and `ArchiveError` when it could not be
+    to another; `UnavailableError` when others keep its rows locked, and `TransferError` when it could not be
     copied: then it stays. Raises `psycopg.Error`.
     """
     if target not in urls:
@@ -89,7 +89,7 @@ def move_organization(
                 _leave(source, move)
                 reached("left")
                 _copy(source, other, move)
-        except (ArchiveError, ConflictError, UnavailableError):
+        except (TransferError, ConflictError, UnavailableError):
             _stay(home, source, move)
             raise
         reached("arrived")

@@ -27,9 +27,9 @@ from credit_sdk.operations import (
     Seal,
     SetCap,
 )
-from reference_server.archive import ArchiveError
 from reference_server.cells import moving
 from reference_server.cells.moving import move_organization
+from reference_server.transfer import TransferError
 from tests.server.cells.conftest import ANN, HOME, ORG, ask, furnish, sound
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def test_what_cannot_arrive_stays(urls: dict[str, str], source: CreditDeductionS
         urls["b"],
         "DELETE FROM credit_sdk_migrations WHERE version = (SELECT max(version) FROM credit_sdk_migrations)",
     )
-    with pytest.raises(ArchiveError, match="version"):
+    with pytest.raises(TransferError, match="version"):
         move_organization(urls, ORG, "b")
     assert source.deduct(ANN, 1, service_type="x").remaining == 999
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 _LineT = TypeVar("_LineT", bound=BaseModel)
 
 
-class ArchiveError(RuntimeError):
+class TransferError(RuntimeError):
     """An organisation cannot be exported or imported; the message says why and what to do."""
 
 
@@ -56,12 +56,12 @@ def row_line(table: str, row: str) -> str:
 
 
 def read_line(kind: type[_LineT], text: str, what: str) -> _LineT:
-    """Return a line that is no row; raise `ArchiveError` for anything else."""
+    """Return a line that is no row; raise `TransferError` for anything else."""
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
         wrong = ".".join(map(str, error.errors()[0]["loc"])) or "it"
-        raise ArchiveError(f"{what} cannot be read: {wrong} is not as `credits export` writes it.") from None
+        raise TransferError(f"{what} cannot be read: {wrong} is not as `credits export` writes it.") from None
 
 
 def read_row(text: str, number: int) -> tuple[str, dict[str, Any]] | None:
@@ -69,10 +69,10 @@ def read_row(text: str, number: int) -> tuple[str, dict[str, Any]] | None:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        raise ArchiveError(f"Line {number} is no JSON: the file is damaged, or ends too early.") from None
+        raise TransferError(f"Line {number} is no JSON: the file is damaged, or ends too early.") from None
     if not isinstance(document, dict) or document.keys() != {"table", "row"}:
         return None
     table, row = document["table"], document["row"]
     if not isinstance(table, str) or not isinstance(row, dict):
-        raise ArchiveError(f"Line {number} is not as `credits export` writes it.")
+        raise TransferError(f"Line {number} is not as `credits export` writes it.")
     return table, row

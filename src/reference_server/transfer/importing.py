@@ -10,8 +10,8 @@ import psycopg
 from psycopg import sql
 
 from credit_sdk.models import ChainVerification, Verification
-from reference_server.archive.lines import ArchiveError, Contents, Opening, read_line, read_row
-from reference_server.archive.tables import Connection, Source, Summing, head, prepare, sources
+from reference_server.transfer.lines import Contents, Opening, TransferError, read_line, read_row
+from reference_server.transfer.tables import Connection, Source, Summing, head, prepare, sources
 
 _AT_ONCE = 500
 _INSERT = sql.SQL(
@@ -41,7 +41,7 @@ def import_organization(
     about it in its audit is put down to `import`. The connection is the owner's, autocommitting, and in
     no transaction. `advance` is called for each row.
 
-    Raises `ArchiveError` for an organisation that is there already, and for a file that is damaged, of
+    Raises `TransferError` for an organisation that is there already, and for a file that is damaged, of
     another version of the schema, or does not agree with itself.
     """
     reading = iter(lines)
@@ -54,13 +54,13 @@ def import_organization(
             contents = _write(connection, opening.org_id, tables, _counted(reading, advance))
         except psycopg.errors.UniqueViolation as error:
             taken = f"{error.diag.table_name} ({error.diag.constraint_name})"
-            raise ArchiveError(
+            raise TransferError(
                 f"Something of organisation {opening.org_id!r} is another's here already: {taken}."
             ) from None
         except psycopg.Error as error:
             if not _is_the_rows_fault(error):
                 raise
-            raise ArchiveError(
+            raise TransferError(
                 f"A row of the file does not fit the books: {error.diag.message_primary}"
             ) from None
         _compare(connection, opening.org_id, tables.values(), contents, request_id)
@@ -77,13 +77,13 @@ def _begin(connection: Connection, opening: Opening, request_id: str) -> None:
     version = prepare(connection)
     if version != opening.schema_version:
         older = "the database's" if version < opening.schema_version else "the file's"
-        raise ArchiveError(
+        raise TransferError(
             f"The file is of version {opening.schema_version} of the schema, the database of {version}: "
             f"bring {older} up with `credits migrate`, and export anew if it was the file's."
         )
     known = connection.execute("SELECT FROM public.organizations WHERE id = %s", [opening.org_id]).fetchone()
     if known is not None:
-        raise ArchiveError(
+        raise TransferError(
             f"Organisation {opening.org_id!r} is in this database already: an import overwrites nothing."
         )
     who = {"actor": "import", "actor_kind": "system", "request_id": request_id}
@@ -124,7 +124,7 @@ def _write(
                 connection.execute(_MAKE_MONTHS, [documents])
             connection.execute(statement, [documents])
     if not last or next(lines, None) is not None:
-        raise ArchiveError("The file has no end, or something behind it: it was not written to its end.")
+        raise TransferError("The file has no end, or something behind it: it was not written to its end.")
     return read_line(Contents, last, "The last line")
 
 
@@ -133,9 +133,9 @@ def _refuse_strangers(
 ) -> None:
     name, row = found
     if name not in tables:
-        raise ArchiveError(f"Line {number} is of the table {name!r}, which no organisation has.")
+        raise TransferError(f"Line {number} is of the table {name!r}, which no organisation has.")
     if row.get(tables[name].owner) != org_id:
-        raise ArchiveError(f"Line {number} is another organisation's.")
+        raise TransferError(f"Line {number} is another organisation's.")
 
 
 def _compare(
@@ -143,19 +143,19 @@ def _compare(
 ) -> None:
     """Read back what was written: what the digests cover is what is in the database now."""
     if contents.tables.keys() != {source.name for source in tables}:
-        raise ArchiveError("The file has other tables than this version's.")
+        raise TransferError("The file has other tables than this version's.")
     for source in tables:
         summing = Summing()
         for row in source.rows(connection, org_id, but_for_request=request_id):
             summing.add(row)
         written, stated = summing.table(), contents.tables[source.name]
         if written != stated:
-            raise ArchiveError(
+            raise TransferError(
                 f"The file does not agree with itself: {source.name} has {written.rows} rows with the digest "
                 f"{written.digest}, and the last line says {stated.rows} with {stated.digest}."
             )
     if head(connection, org_id) != contents.head:
-        raise ArchiveError("The file does not agree with itself: the chain has another head.")
+        raise TransferError("The file does not agree with itself: the chain has another head.")
 
 
 def _verify(connection: Connection, org_id: str) -> None:
@@ -163,7 +163,7 @@ def _verify(connection: Connection, org_id: str) -> None:
     found = Verification.model_validate(books)
     if not found.ok:
         first = found.differences[0]
-        raise ArchiveError(
+        raise TransferError(
             f"The books of the file do not agree: {first.figure} of {first.subject} is {first.recorded} "
             f"millicredits, but the rows say {first.recomputed}."
         )
@@ -171,4 +171,4 @@ def _verify(connection: Connection, org_id: str) -> None:
     chain = ChainVerification.model_validate(links)
     if not chain.ok:
         broken = chain.breaks[0]
-        raise ArchiveError(f"The chain of the file is broken at {broken.sequence}: {broken.reason}.")
+        raise TransferError(f"The chain of the file is broken at {broken.sequence}: {broken.reason}.")

@@ -12,7 +12,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from reference_server.archive.lines import ArchiveError, Head, Table
+from reference_server.transfer.lines import Head, Table, TransferError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -143,7 +143,7 @@ def prepare(connection: Connection) -> int:
     known = connection.execute("SELECT to_regclass('public.credit_sdk_migrations') IS NOT NULL").fetchone()
     row = connection.execute(_VERSION).fetchone() if known == (True,) else None
     if row is None or row[0] is None:
-        raise ArchiveError("The database has no billing schema: run `credits migrate` on it first.")
+        raise TransferError("The database has no billing schema: run `credits migrate` on it first.")
     return int(row[0])
 
 

@@ -15,9 +15,9 @@ import pytest
 from credit_sdk import Account, CreditDeductionService
 from credit_sdk.errors import NotAMemberError
 from credit_sdk.operations import AddCredits, Allocate, CreateSubscription, Seal, SetCap
-from reference_server.archive import ArchiveError, export_organization, import_organization
-from reference_server.archive.tables import LEFT_OUT, sources
 from reference_server.credentials import create_api_key, digest
+from reference_server.transfer import TransferError, export_organization, import_organization
+from reference_server.transfer.tables import LEFT_OUT, sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -169,16 +169,16 @@ def test_it_goes_on_where_it_was(target: Connection, target_url: str, archive: s
 def test_an_import_overwrites_nothing(source: Connection, target: Connection, archive: str) -> None:
     bring_in(target, archive)
     before = counts(target)
-    with pytest.raises(ArchiveError, match=r"'acme' is in this database already"):
+    with pytest.raises(TransferError, match=r"'acme' is in this database already"):
         bring_in(target, archive)
     assert counts(target) == before
-    with pytest.raises(ArchiveError, match=r"already"):
+    with pytest.raises(TransferError, match=r"already"):
         bring_in(source, archive)
 
 
 def test_a_name_that_is_anothers_is_refused(target: Connection, archive: str) -> None:
     target.execute("INSERT INTO organizations (id, name) VALUES ('someone', %s)", [ORG])
-    with pytest.raises(ArchiveError, match=r"another's here already: .*organizations_name_key"):
+    with pytest.raises(TransferError, match=r"another's here already: .*organizations_name_key"):
         bring_in(target, archive)
 
 
@@ -254,7 +254,7 @@ def test_a_damaged_file_changes_nothing(
     target: Connection, archive: str, damage: Callable[[list[str]], list[str]], complaint: str
 ) -> None:
     damaged = damage(archive.splitlines(keepends=True))
-    with pytest.raises(ArchiveError, match=complaint):
+    with pytest.raises(TransferError, match=complaint):
         import_organization(target, damaged)
     assert set(counts(target).values()) == {0}
 
@@ -263,7 +263,7 @@ def test_books_that_do_not_agree_are_not_brought_in(source: Connection, target: 
     source.execute("UPDATE user_credit_allocations SET used_credits = used_credits + 1 WHERE org_id = 'acme'")
     file = io.StringIO()
     export_organization(source, ORG, file)
-    with pytest.raises(ArchiveError, match=r"books of the file do not agree: .* user ann is 56001"):
+    with pytest.raises(TransferError, match=r"books of the file do not agree: .* user ann is 56001"):
         bring_in(target, file.getvalue())
     assert set(counts(target).values()) == {0}
 
@@ -340,7 +340,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
 def test_a_database_without_the_schema_is_told_to_migrate(make_database: MakeDatabase) -> None:
     with (
         psycopg.connect(make_database(), autocommit=True) as empty,
-        pytest.raises(ArchiveError, match=r"credits migrate"),
+        pytest.raises(TransferError, match=r"credits migrate"),
     ):
         export_organization(empty, ORG, io.StringIO())
 

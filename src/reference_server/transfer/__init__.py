@@ -9,8 +9,8 @@ Rows are as PostgreSQL writes them (`to_jsonb`), amounts in the units of their c
 written when everything else is: a file without it is half a file, and refused.
 """
 
-from reference_server.archive.exporting import export_organization
-from reference_server.archive.importing import import_organization
-from reference_server.archive.lines import ArchiveError, Contents
+from reference_server.transfer.exporting import export_organization
+from reference_server.transfer.importing import import_organization
+from reference_server.transfer.lines import Contents, TransferError
 
-__all__ = ["ArchiveError", "Contents", "export_organization", "import_organization"]
+__all__ = ["Contents", "TransferError", "export_organization", "import_organization"]

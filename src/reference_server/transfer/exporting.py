@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import TextIO
 
-from reference_server.archive.lines import ArchiveError, Contents, Opening, row_line
-from reference_server.archive.tables import Connection, Summing, head, prepare, sources
+from reference_server.transfer.lines import Contents, Opening, TransferError, row_line
+from reference_server.transfer.tables import Connection, Summing, head, prepare, sources
 
 # The snapshot of one transaction: charges go on meanwhile, and wait for nothing.
 _ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
@@ -16,13 +16,13 @@ def export_organization(
     """Write everything of an organisation to `file`; return what it was.
 
     The connection is the owner's, autocommitting, and in no transaction. `advance` is called for each row.
-    Raises `ArchiveError` for an organisation that does not exist.
+    Raises `TransferError` for an organisation that does not exist.
     """
     with connection.transaction():
         connection.execute(_ONE_MOMENT)
         version = prepare(connection)
         if connection.execute("SELECT FROM public.organizations WHERE id = %s", [org_id]).fetchone() is None:
-            raise ArchiveError(f"There is no organisation {org_id!r} in this database.")
+            raise TransferError(f"There is no organisation {org_id!r} in this database.")
         file.write(Opening(org_id=org_id, schema_version=version).model_dump_json() + "\n")
         tables = {}
         for source in sources(connection):
