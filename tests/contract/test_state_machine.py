@@ -77,7 +77,7 @@ def runs(examples: int) -> settings:
 TRIALS = {
     "memory": ("blocking", Sums, 450, 1),
     "sql": ("blocking", MemoryModel, 150, 5),
-    "http": ("awaiting", MemoryModel, 40, 12),
+    "http": ("awaiting", MemoryModel, 40, 8),
 }
 
 

@@ -78,6 +78,7 @@ TTLS = (300, 900, 3_900)
 PART_IDS = ("part-0", "part-1", "part-2", "part-3", "part-4", "part-5")
 part_amounts = st.sampled_from([Decimal("0.5"), Decimal(1), Decimal(10)])
 EXTENSION_IDS = ("more-0", "more-1", "more-2")
+BEYOND_IDS = tuple(f"beyond-{n}" for n in range(6))
 
 
 class Model(Protocol):
@@ -180,6 +181,15 @@ class LedgerMachine(RuleBasedStateMachine):
             self.end_hold(self.holds[-1], end)
 
     @precondition(lambda self: self.capped)
+    @rule(fields=spending, request_id=st.sampled_from(BEYOND_IDS))
+    def extend_beyond_a_cap(self, fields: dict[str, Any], request_id: str) -> None:
+        """Ask for more for an open hold than a cap leaves."""
+        self.place_hold(fields | {"credits": Decimal(10)}, max(TTLS))
+        self.change_cap("member", "call", Decimal(30), fields["user_id"])
+        if self.holds:
+            self.same(ExtendHold(hold_id=self.holds[-1], credits=Decimal(50), request_id=request_id))
+
+    @precondition(lambda self: self.capped)
     @rule()
     def a_day_passes(self) -> None:
         self.ledger.advance(DAY_SECONDS)
@@ -242,6 +252,14 @@ class LedgerMachine(RuleBasedStateMachine):
         for _ in range(times):
             self.same(more)
 
+    @rule(fields=spending, request_id=st.sampled_from(BEYOND_IDS), credits=amounts)
+    def extend_otherwise(self, fields: dict[str, Any], request_id: str, credits: Decimal) -> None:
+        """Extend a new hold, and use the id again for something else."""
+        self.place_hold(fields | {"credits": Decimal(10)}, max(TTLS))
+        if self.holds:
+            for more in credits, credits + 1:
+                self.same(ExtendHold(hold_id=self.holds[-1], credits=more, request_id=request_id))
+
     @precondition(lambda self: self.holds)
     @rule(
         data=st.data(),
@@ -262,6 +280,15 @@ class LedgerMachine(RuleBasedStateMachine):
         for _ in range(times):
             self.same(ChargeHold(hold_id=hold_id, charges=charges, close=close))
 
+    @rule(fields=spending, job=st.sampled_from(BEYOND_IDS))
+    def work_through_a_job(self, fields: dict[str, Any], job: str) -> None:
+        """Hold, and charge parts: one that fits, one that does not, the last, and one after it."""
+        self.place_hold(fields | {"credits": Decimal(10)}, max(TTLS))
+        if self.holds:
+            for number, (credits, close) in enumerate(((1, False), (500, False), (1, True), (1, False))):
+                part = Part(request_id=f"{job}/{number}", credits=Decimal(credits))
+                self.same(ChargeHold(hold_id=self.holds[-1], charges=(part,), close=close))
+
     def end_hold(self, hold_id: UUID, end: Any) -> None:
         if end == "void":
             self.same(VoidHold(hold_id=hold_id))
@@ -275,16 +302,20 @@ class LedgerMachine(RuleBasedStateMachine):
         if self.holds:
             self.end_hold(self.holds[-1], end)
 
-    @rule(data=st.data(), credits=st.none() | amounts, key=st.sampled_from(REFUND_IDS))
-    def refund(self, data: st.DataObject, credits: Decimal | None, key: str) -> None:
+    @rule(
+        data=st.data(), credits=st.none() | amounts, key=st.sampled_from(REFUND_IDS), times=st.integers(1, 2)
+    )
+    def refund(self, data: st.DataObject, credits: Decimal | None, key: str, times: int) -> None:
         """Refund a charge, sometimes under a key that charges and holds use as well."""
         by_id = data.draw(st.sampled_from([True, False]))
         if by_id and self.charges:
             charge_id = data.draw(st.sampled_from(self.charges))
-            self.same(Refund(charge_id=charge_id, credits=credits, idempotency_key=key))
+            refund = Refund(charge_id=charge_id, credits=credits, idempotency_key=key)
         else:
             request_id = data.draw(ids)
-            self.same(Refund(org_id=self.org_id, request_id=request_id, credits=credits, idempotency_key=key))
+            refund = Refund(org_id=self.org_id, request_id=request_id, credits=credits, idempotency_key=key)
+        for _ in range(times):
+            self.same(refund)
 
     @rule(member=st.none() | members, credits=amounts, request_id=st.sampled_from(GRANT_IDS))
     def grant(self, member: str | None, credits: Decimal, request_id: str) -> None:
