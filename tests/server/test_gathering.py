@@ -32,6 +32,7 @@ pytestmark = pytest.mark.anyio
 
 ORGANIZATIONS = ("a", "b", "c")
 ALLOCATED = 100
+PATIENCE_SECONDS = 10
 
 
 class SlowLedger:
@@ -218,7 +219,7 @@ async def test_a_full_lane_turns_newcomers_away_and_others_not(slow: SlowLedger)
     tasks = await begun(ledger, charge())
     tasks += await begun(ledger, charge(), charge())
     with pytest.raises(UnavailableError) as refused:
-        await ledger.execute(charge())
+        await asyncio.wait_for(ledger.execute(charge()), PATIENCE_SECONDS)
     assert refused.value.retry_after == 1
     assert (await ledger.execute(charge(org_id="b"))).remaining_credits == 99
     slow.let_through("a")
@@ -232,7 +233,7 @@ async def test_a_server_whose_lanes_are_full_turns_everybody_away(slow: SlowLedg
     tasks = await begun(ledger, charge())
     tasks += await begun(ledger, charge(), charge())
     with pytest.raises(UnavailableError):
-        await ledger.execute(charge(org_id="b"))
+        await asyncio.wait_for(ledger.execute(charge(org_id="b")), PATIENCE_SECONDS)
     slow.let_through("a")
     await asyncio.gather(*tasks)
     assert (await ledger.execute(charge(org_id="b"))).remaining_credits == 99
