@@ -30,7 +30,7 @@ class _Waiting:
     """Whose session charges, where that makes a difference: others' are sent by themselves."""
     receipt: "asyncio.Future[Receipt]"
 
-    def fail(self, error: CreditError) -> None:
+    def fail(self, error: BaseException) -> None:
         if not self.receipt.done():
             self.receipt.set_exception(error)
 
@@ -106,7 +106,14 @@ class ChargeQueue:
     async def _send_all(self) -> None:
         try:
             while batch := self._next_batch():
-                await self._send(batch)
+                try:
+                    await self._send(batch)
+                except BaseException as error:
+                    # Whoever waits hears of a defect, too; a cancellation ends the queue with its loop.
+                    for each in batch:
+                        each.fail(copy.copy(error))
+                    if not isinstance(error, Exception):
+                        raise
         finally:
             self._sender = None
 

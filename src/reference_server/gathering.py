@@ -1,7 +1,8 @@
 """Charges, holds and captures of one organisation that come together are carried out together.
 
 What comes alone goes to the ledger as it is. What comes meanwhile waits in the lane of its organisation,
-and is the next batch as soon as that one ends: there is no timer. A batch is one statement, so that all
+and is the next batch as soon as that one ends, or is late: a connection that fell silent does not stop the
+organisation. A batch is one statement, so that all
 of it is written to the disk at once, and each of its items has the outcome that it would have had alone.
 
 Lanes keep organisations apart: whoever is slow, or locked, stops only their own. A bounded number of lanes
@@ -41,6 +42,10 @@ MOST_TOGETHER = 256
 MOST_IN_A_LANE = 2_000
 MOST_WAITING = 10_000
 RETRY_AFTER_SECONDS = 1.0
+PATIENCE_SECONDS = 0.2
+"""How long a lane waits for its batch before the next one is carried out beside it."""
+MOST_BESIDE = 3
+"""How many batches of a lane are carried out beside each other, when all but the last are late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,17 @@ class Lane:
 
     org_id: str
     items: deque[Item] = field(default_factory=deque)
+    flights: int = 0
+    """How many batches are carried out."""
+    late: int = 0
+    """How many of them nobody waits for any more before the next begins."""
+    is_offered: bool = False
+    """Whether it stands among those that have something to do."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its next batch may begin."""
+        return bool(self.items) and self.flights == self.late < MOST_BESIDE and not self.is_offered
 
     def next_batch(self, most: int) -> list[Item]:
         """Take what comes next: the first item, and what there is of its kind, up to `most`."""
@@ -154,28 +170,52 @@ class GatheringLedger:
             )
         if lane is None:
             lane = self._lanes[org_id] = Lane(org_id)
-            self._idle.append(lane)
-            if self._busy < self._most_lanes:
-                self._busy += 1
-                worker = asyncio.get_running_loop().create_task(self._work())
-                self._workers.add(worker)
-                worker.add_done_callback(self._workers.discard)
         lane.items.append(item)
         self._waiting += 1
+        self._offer(lane)
+
+    def _offer(self, lane: Lane) -> None:
+        """Have the next batch of a lane carried out, if it may begin."""
+        if not lane.is_ready:
+            return
+        lane.is_offered = True
+        self._idle.append(lane)
+        if self._busy < self._most_lanes:
+            self._busy += 1
+            worker = asyncio.get_running_loop().create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
 
     async def _work(self) -> None:
         """Carry out batch after batch, lane after lane, until nothing waits."""
         try:
             while self._idle:
                 lane = self._idle.popleft()
-                await self._all_have_come(lane)
-                await self._carry_out(lane)
-                if lane.items:
-                    self._idle.append(lane)
-                else:
-                    del self._lanes[lane.org_id]
+                lane.is_offered = False
+                lane.flights += 1
+                try:
+                    await self._all_have_come(lane)
+                    await self._see_through(lane)
+                finally:
+                    lane.flights -= 1
+                    self._offer(lane)
+                    if not (lane.flights or lane.items):
+                        del self._lanes[lane.org_id]
         finally:
             self._busy -= 1
+
+    async def _see_through(self, lane: Lane) -> None:
+        """Carry out what comes next in a lane, and let the lane go on when that is late."""
+        flight = asyncio.ensure_future(self._carry_out(lane))
+        done, _ = await asyncio.wait({flight}, timeout=PATIENCE_SECONDS)
+        if not done:
+            lane.late += 1
+            self._offer(lane)
+            try:
+                await asyncio.wait({flight})
+            finally:
+                lane.late -= 1
+        flight.result()
 
     async def _all_have_come(self, lane: Lane) -> None:
         """Let those in who have been sent already, and are being read: as long as the lane grows.

@@ -177,6 +177,17 @@ async def test_a_charge_that_is_not_allowed_does_not_stop_the_others(
 
 
 @pytest.mark.anyio
+async def test_a_defect_of_the_backend_leaves_nobody_waiting(
+    backend: WatchedBackend, running: Charge
+) -> None:
+    backend.failures.append(RuntimeError("a defect"))
+    async with asyncio.timeout(5):
+        broken = await asyncio.gather(running(), running(), return_exceptions=True)
+    assert [type(error) for error in broken] == [RuntimeError] * 2
+    assert isinstance(await running(), Receipt)
+
+
+@pytest.mark.anyio
 async def test_only_organisations_have_a_queue(billing: AsyncCreditDeductionService) -> None:
     async with billing.queue() as queue:
         with pytest.raises(ConfigurationError, match="No organisation"):

@@ -33,6 +33,8 @@ BEGIN
     AND package.renews_every IS NULL
     AND package.price_cents > 0
     AND coalesce(organization.status = 'active', person.is_active)
+    -- What was moved has its pool in another database: here nothing could be given for the money.
+    AND NOT coalesce(ledger.is_elsewhere(customer.org_id), FALSE)
     AND coalesce(pool.total_credits - pool.used_credits, (person.credits * 1000)::BIGINT, 0) < setting.threshold
     AND package.price_cents + (
       SELECT coalesce(sum(earlier.price_cents), 0)
