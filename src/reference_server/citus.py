@@ -25,13 +25,18 @@ REFERENCE = {
 """Tables of which every worker has a copy."""
 _PEOPLE = "people are not of one organisation"
 _EVERYWHERE = "it is about the installation"
+_BOTH = "has rows of users, or of the platform, which are of no organisation"
 _STRIPE = "Stripe's ids are unique among all, and are not of one organisation"
 LOCAL = {
+    "alert_rounds": _EVERYWHERE,
+    "alert_rules": _BOTH,
     "api_keys": "the digest of a key is unique among all, and finds the organisation",
     "app_credit_usage": _PEOPLE,
     "app_integrations": _EVERYWHERE,
     "audit_log": "has rows of no organisation",
     "auth_sessions": _PEOPLE,
+    "credit_alerts": _BOTH,
+    "credit_lots": _BOTH,
     "credit_packages": _EVERYWHERE,
     "credit_sdk_migrations": _EVERYWHERE,
     "credits_transactions": _PEOPLE,
@@ -45,9 +50,13 @@ LOCAL = {
     "stripe_payments": _STRIPE,
     "stripe_reversals": _STRIPE,
     "stripe_subscriptions": _STRIPE,
+    "top_up_settings": _STRIPE,
+    "top_ups": _STRIPE,
     "user_credit_hold_extensions": _PEOPLE,
     "user_credit_holds": _PEOPLE,
     "users": _PEOPLE,
+    "webhook_deliveries": _BOTH,
+    "webhook_endpoints": _BOTH,
 }
 """Tables that stay on the coordinator."""
 _FIRST = "user_credit_allocations"

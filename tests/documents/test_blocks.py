@@ -34,8 +34,25 @@ PROGRAMS = {
     "credits", "make", "pip", "pytest", "psql", "curl", "python", "export", "ready()", "#",
     "pg_dump", "createdb", "pg_restore",
 }  # fmt: skip
-# Python that needs a server or a framework, each by its page and its first line, and the test that runs it.
+# Python that needs a server or a framework, each by its page and its first line, and the test that does it.
 ELSEWHERE = {
+    (
+        "docs/alerts.md",
+        'client.alerts.set("acme", "pool.low", 500)',
+    ): "tests/server/alerting/test_webhooks.py",
+    (
+        "docs/alerts.md",
+        "webhook = client.alerts.create_webhook("
+        '"acme", "https://acme.example/credits", "pool.low", "spend.spike")',
+    ): "tests/server/alerting/test_webhooks.py",
+    (
+        "docs/alerts.md",
+        "said = standardwebhooks.Webhook(secret).verify(request.body, request.headers)",
+    ): "tests/server/alerting/test_webhooks.py",
+    (
+        "docs/expiring-credits.md",
+        'client.credits.add("acme", 5_000, expires_in_days=90)',
+    ): "tests/ledger/test_lots.py",
     ("README.md", "import json"): "tests/server/test_readme.py",
     ("docs/tutorial.md", "import json"): "tests/server/test_readme.py",
     ("docs/llm.md", "from openai import OpenAI"): "tests/server/test_readme.py",
@@ -48,6 +65,7 @@ SHOWN = (
     "# before",  # two programs side by side
     '{"error":',  # an answer with dots
     "$ credits doctor",  # with what it prints
+    "ALTER TABLE credit_usage_archive",  # of a month that is there: tests/ledger/test_archive.py
 )
 
 
@@ -65,7 +83,8 @@ class Block:
         """Return how it is checked."""
         if self.language in {"python", "ini"}:
             return {"python": "run"}.get(self.language, self.language)
-        if self.text.startswith(SHOWN) or (not self.language and DRAWING.search(self.text)):
+        is_plan = "(actual rows=" in self.text
+        if is_plan or self.text.startswith(SHOWN) or (not self.language and DRAWING.search(self.text)):
             return "shown"
         if self.language == "sql" or SQL.match(self.text):
             return "sql"
@@ -96,7 +115,7 @@ def lines_of(text: str) -> list[str]:
 
 def program(line: str) -> str:
     first = line.split(maxsplit=1)[0]
-    return "export" if "=$(" in first else first.removeprefix(".venv/bin/").removesuffix("3")
+    return "export" if "=" in first else first.removeprefix(".venv/bin/").removesuffix("3")
 
 
 def parses(text: str) -> bool:
@@ -144,7 +163,11 @@ def check_command(name: str, words: list[str]) -> None:
         case ["pytest", *paths]:
             assert all((ROOT / path).exists() for path in paths)
         case ["python", "-m", module, *_] if not module.startswith("pip"):
-            assert (ROOT / f"{module.replace('.', '/')}.py").exists() or (ROOT / module).is_dir()
+            assert any(
+                (ROOT / folder / path).exists()
+                for folder in ("", "src")
+                for path in (module.replace(".", "/"), f"{module.replace('.', '/')}.py")
+            )
 
 
 def check_credits(arguments: list[str]) -> None:

@@ -45,6 +45,26 @@ def put_details_away(url: str, org_id: str) -> None:
         owner.execute("SELECT ledger.archive(ledger.now())")
 
 
+def set_alerts(owner: Connection, org_id: str) -> None:
+    """Give an organisation a rule, an alert, and a webhook that is to tell of it."""
+    owner.execute(
+        """
+        WITH alert AS (
+          INSERT INTO credit_alerts (org_id, kind, threshold, value)
+          VALUES (%(org_id)s, 'pool.low', 500000, 400000) RETURNING id
+        ), endpoint AS (
+          INSERT INTO webhook_endpoints (org_id, url, events, secret, request_id)
+          VALUES (%(org_id)s, 'https://acme.example/credits', '{pool.low}', 'whsec_', 'one') RETURNING id
+        ), rule AS (
+          INSERT INTO alert_rules (org_id, kind, threshold) VALUES (%(org_id)s, 'pool.low', 500000)
+        )
+        INSERT INTO webhook_deliveries (org_id, endpoint_id, alert_id, event, payload)
+        SELECT %(org_id)s, endpoint.id, alert.id, 'pool.low', '{}' FROM endpoint, alert
+        """,
+        {"org_id": org_id},
+    )
+
+
 def furnish(url: str, org_id: str) -> str:
     """Give an organisation something in every table; return its API key."""
     open_books(url, org_id)
@@ -52,6 +72,7 @@ def furnish(url: str, org_id: str) -> str:
     with CreditDeductionService(url, outbox=False) as billing:
         billing.execute(CreateSubscription(org_id=org_id, subscription_plan="platform"))
         billing.execute(AddCredits(org_id=org_id, credits=Decimal("1000.125")))
+        billing.execute(AddCredits(org_id=org_id, credits=Decimal(7), expires_in_days=30))
         billing.execute(Allocate(org_id=org_id, user_id="ann", allocated_credits=Decimal(500)))
         billing.execute(SetCap(org_id=org_id, scope="organization", period="month", credits=Decimal(400)))
         charge = billing.deduct(
@@ -71,6 +92,7 @@ def furnish(url: str, org_id: str) -> str:
             " VALUES (%s, 'openai', '\\x00ff', 'abcd', 'ann')",
             [org_id],
         )
+        set_alerts(owner, org_id)
         return create_api_key(owner, "key", ["consume_credits"], org_id=org_id)
 
 

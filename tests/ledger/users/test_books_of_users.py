@@ -177,7 +177,7 @@ def test_overdue_holds_count_as_available(purse: Purse) -> None:
     balance = purse.books.do(purse.call("get_balance", user_id=purse.user_id))
     assert balance == {
         "user_id": purse.user_id, "credits": 100_000, "held_credits": 70_000,
-        "available_credits": 90_000, "is_active": True,
+        "available_credits": 90_000, "is_active": True, "expiring_credits": 0, "expires_at": None,
     }  # fmt: skip
     for credits, sufficient in (90_000, True), (90_001, False):
         assert purse.books.do(purse.check(credits)) == {
