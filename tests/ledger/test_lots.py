@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -182,6 +183,42 @@ def test_a_replay_of_a_charge_is_answered_when_all_has_expired(bare: Books) -> N
     first = bare.do(ann.deduct(5_000, "job"))
     at(bare, 10)
     assert bare.do(ann.deduct(5_000, "job")) == first | {"replayed": True}
+
+
+def add_organization(books: Books, org_id: str) -> Books:
+    """Return the books of one more organisation in the same database, with a lot of 5,000 for ten days."""
+    books.execute("INSERT INTO organizations (id, name) VALUES (%s, %s)", org_id, org_id)
+    other = replace(books, org_id=org_id)
+    add_lot(other, 5_000, days=10)
+    return other
+
+
+def test_an_organisation_that_has_left_stops_nobody_else(dated: Books) -> None:
+    add_lot(dated, 5_000, days=9)
+    other = add_organization(dated, "other")
+    dated.execute("SELECT cells.leave(%s, gen_random_uuid())", dated.org_id)
+    at(dated, 10)
+    assert run_due(dated) == 1
+    assert (total(other), total(dated)) == (0, FOREVER + 5_000)
+
+
+def test_an_organisation_that_is_refused_stops_nobody_else(dated: Books) -> None:
+    add_lot(dated, 5_000, days=9)
+    other = add_organization(dated, "other")
+    dated.execute(
+        "CREATE FUNCTION refuse_all() RETURNS TRIGGER LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'CR503', MESSAGE = 'No.'; END $$"
+    )
+    dated.execute(
+        "CREATE TRIGGER refuse_all BEFORE UPDATE ON credit_pools FOR EACH ROW"
+        f" WHEN (old.org_id = '{dated.org_id}') EXECUTE FUNCTION refuse_all()"
+    )
+    at(dated, 10)
+    assert run_due(dated) == 1
+    assert (total(other), total(dated)) == (0, FOREVER + 5_000)
+    dated.execute("DROP TRIGGER refuse_all ON credit_pools")
+    assert run_due(dated) == 1
+    assert total(dated) == FOREVER
 
 
 def test_a_hold_keeps_its_credits_until_it_is_captured(bare: Books) -> None:

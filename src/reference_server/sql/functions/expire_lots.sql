@@ -1,6 +1,7 @@
 -- Let expire what is over its time, of organisations and then of users, the longest due first. Owners in
 -- whose rows somebody is busy are left to the next run, or to their own next charge, so that this never
--- waits while it holds locks of others: each owner is a round of its own.
+-- waits while it holds locks of others: each owner is a round of its own. Organisations that have left keep
+-- their lots as they were, and an owner whom the ledger refuses is warned of and stands in nobody's way.
 CREATE OR REPLACE FUNCTION ledger.expire_lots("limit" INTEGER DEFAULT 1000, OUT expired INTEGER)
 LANGUAGE plpgsql
 VOLATILE
@@ -17,7 +18,7 @@ BEGIN
   FOR _org_id IN
     SELECT organization.id
     FROM public.organizations AS organization
-    WHERE organization.lots_due_at <= _now
+    WHERE organization.lots_due_at <= _now AND NOT ledger.is_elsewhere(organization.id)
     ORDER BY organization.lots_due_at
     LIMIT expire_lots."limit"
   LOOP
@@ -34,6 +35,11 @@ BEGIN
     EXCEPTION
       WHEN lock_not_available THEN
         CONTINUE;
+      WHEN OTHERS THEN
+        IF SQLSTATE NOT LIKE 'CR%' THEN
+          RAISE;
+        END IF;
+        RAISE WARNING 'Lots of the organisation % do not expire: %', _org_id, SQLERRM;
     END;
   END LOOP;
   FOR _person IN
@@ -44,7 +50,15 @@ BEGIN
     LIMIT greatest(expire_lots."limit" - expired, 0)
     FOR NO KEY UPDATE SKIP LOCKED
   LOOP
-    expired := expired + ledger.expire_balance_lots(_person);
+    BEGIN
+      expired := expired + ledger.expire_balance_lots(_person);
+    EXCEPTION
+      WHEN OTHERS THEN
+        IF SQLSTATE NOT LIKE 'CR%' THEN
+          RAISE;
+        END IF;
+        RAISE WARNING 'Lots of the user % do not expire: %', _person.id, SQLERRM;
+    END;
   END LOOP;
 END;
 $$;
