@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.ledger.conftest import Call, set_clock
+from tests.ledger.conftest import Call, outcome, set_clock
 
 if TYPE_CHECKING:
     from tests.ledger.conftest import Books, Row
@@ -219,6 +220,55 @@ def test_an_organisation_that_is_refused_stops_nobody_else(dated: Books) -> None
     dated.execute("DROP TRIGGER refuse_all ON credit_pools")
     assert run_due(dated) == 1
     assert total(dated) == FOREVER
+
+
+def let_the_clock_move_within_statements(books: Books) -> None:
+    """Read the clock from a table: what `set_clock` makes is a constant to a statement that has begun."""
+    books.execute("CREATE TABLE clock AS SELECT ledger.now() AS moment")
+    books.execute(
+        "CREATE OR REPLACE FUNCTION ledger.now() RETURNS TIMESTAMPTZ LANGUAGE plpgsql VOLATILE"
+        " AS $$ BEGIN RETURN (SELECT moment FROM public.clock); END $$"
+    )
+
+
+@pytest.mark.parametrize("way", ["batch of holds", "batch", "hold", "deduct", "extend", "capture", "expired"])
+def test_a_lot_that_ends_while_a_lock_is_waited_for_is_not_taken_from(bare: Books, way: str) -> None:
+    bare.do(bare.add(1_000))
+    add_lot(bare, 5_000, days=10)
+    ann = bare.member(6_000)
+    at(bare, 9.99)
+    open_hold = bare.do(ann.hold(500, ttl_seconds=86_400))
+    given_back = bare.do(ann.hold(500, ttl_seconds=86_400))
+    bare.make_overdue(given_back)
+    bare.do(bare.sweep())
+    about = {"org_id": bare.org_id, "holds": [ann.item(5_000, ttl_seconds=900)]}
+    calls = {
+        "batch of holds": Call("place_hold_batch", about),
+        "batch": bare.batch(ann.item(5_000)),
+        "hold": ann.hold(5_000),
+        "deduct": ann.deduct(5_000),
+        "extend": Call("extend_hold", {"hold_id": open_hold["hold_id"], "credits": 4_500}),
+        "capture": bare.capture(open_hold, 5_000),
+        "expired": bare.capture(given_back, 5_000),
+    }
+    let_the_clock_move_within_statements(bare)
+    busy, late = bare.connect(), bare.connect()
+    with ThreadPoolExecutor(1) as threads:
+        with busy.transaction():
+            busy.execute("UPDATE user_credit_allocations SET updated_at = ledger.now()")
+            coming = threads.submit(outcome, calls[way], late)
+            bare.until_blocked(late.info.backend_pid)
+            bare.execute("UPDATE clock SET moment = %s", NOON + 10 * DAY)
+        came = coming.result()
+    if isinstance(came, dict):
+        [refused] = [each["problem"]["code"] for each in came["outcomes"]]
+        assert refused == "insufficient_credits"
+    else:
+        assert came.state in {"CR402", "CR411"}
+    run_due(bare)
+    assert bare.balance(ann)[1:] == (0, 500)
+    assert total(bare) == 1_500
+    assert unexplained(bare) == []
 
 
 def test_a_hold_keeps_its_credits_until_it_is_captured(bare: Books) -> None:

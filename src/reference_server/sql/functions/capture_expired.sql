@@ -20,7 +20,7 @@ DECLARE
   _problem JSONB;
   _now TIMESTAMPTZ;
 BEGIN
-  PERFORM ledger.expire_due_lots(hold.org_id);
+  PERFORM ledger.lock_allocations(hold.org_id, ARRAY[hold.user_id]);
   SELECT allocation.* INTO _account
   FROM public.user_credit_allocations AS allocation
   WHERE allocation.org_id = hold.org_id AND allocation.user_id = hold.user_id

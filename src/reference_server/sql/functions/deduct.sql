@@ -59,9 +59,11 @@ BEGIN
         OR allocation.used_credits + allocation.held_credits + deduct.credits
         <= allocation.allocated_credits + ledger.overage(deduct.org_id)
       )
+      -- Of the allocation's row, so that it is asked again after a wait for that: a lot may have ended.
       AND EXISTS (
         SELECT FROM public.organizations AS organization
         WHERE organization.id = deduct.org_id
+          AND organization.id = allocation.org_id
           AND organization.status = 'active'
           AND (_expired OR organization.lots_due_at IS NULL OR organization.lots_due_at > ledger.now())
       )

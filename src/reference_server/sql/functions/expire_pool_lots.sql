@@ -1,9 +1,10 @@
 -- Invariant: what is left of a lot when it expires leaves the pool, once, and no hold loses its credits.
 --
 -- Taken is first what is not allocated, then what members' allocations have free, in the order of their ids.
--- Credits that were held when the lot expired stay until their hold ends: captured, they are used; given
--- back, they are taken then, so that the lot stays due until that. An allocation with a period keeps what it
--- is refilled up to. Locks: the organisation, its allocations in id order, caps, its pool.
+-- Credits that were held when the end was seen, under all the locks, stay until their hold ends: captured,
+-- they are used; given back, they are taken then, so that the lot stays due until that. An allocation with a
+-- period keeps what it is refilled up to.
+-- Locks: the organisation, its allocations in id order, caps, its pool.
 -- Answers how many lots lost something; NULL if no lot of the organisation is due.
 CREATE OR REPLACE FUNCTION ledger.expire_pool_lots(org_id TEXT) RETURNS INTEGER
 LANGUAGE plpgsql
@@ -64,7 +65,7 @@ BEGIN
         (
           SELECT sum(hold.credits)
           FROM public.credit_holds AS hold
-          WHERE hold.org_id = lot.org_id AND hold.status = 'held' AND hold.created_at < lot.expires_at
+          WHERE hold.org_id = lot.org_id AND hold.status = 'held' AND hold.created_at < lot.ended_at
         ),
         0
       ) AS held

@@ -27,7 +27,7 @@ DECLARE
   _problem JSONB;
 BEGIN
   IF _credits > 0 THEN
-    PERFORM ledger.expire_due_lots(_hold.org_id);
+    PERFORM ledger.lock_allocations(_hold.org_id, ARRAY[_hold.user_id]);
   END IF;
   SELECT allocation.id INTO _account_id
   FROM public.user_credit_allocations AS allocation
