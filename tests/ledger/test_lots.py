@@ -285,6 +285,20 @@ def test_a_hold_keeps_its_credits_until_it_is_captured(bare: Books) -> None:
     assert unexplained(bare) == []
 
 
+def test_a_hold_that_came_before_the_end_was_seen_keeps_its_credits(bare: Books) -> None:
+    add_lot(bare, 5_000, days=10)
+    ann = bare.member(5_000)
+    at(bare, 10.05)
+    # As though it had looked for lots before the end, and was placed after a wait for a cap.
+    bare.execute("UPDATE organizations SET lots_due_at = NULL")
+    bare.do(ann.hold(2_000, ttl_seconds=86_400))
+    bare.execute("UPDATE organizations SET lots_due_at = %s", NOON + 10 * DAY)
+    at(bare, 10.1)
+    assert run_due(bare) == 1
+    assert (total(bare), bare.balance(ann)) == (2_000, (2_000, 0, 2_000))
+    assert unexplained(bare) == []
+
+
 def test_what_a_hold_gives_back_late_expires_then(bare: Books) -> None:
     add_lot(bare, 5_000, days=10)
     ann = bare.member(5_000)
