@@ -42,8 +42,7 @@ ELSEWHERE = {
     ): "tests/server/alerting/test_webhooks.py",
     (
         "docs/alerts.md",
-        "webhook = client.alerts.create_webhook("
-        '"acme", "https://acme.example/credits", "pool.low", "spend.spike")',
+        "webhook = client.alerts.create_webhook(",
     ): "tests/server/alerting/test_webhooks.py",
     (
         "docs/alerts.md",

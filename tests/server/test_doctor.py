@@ -136,6 +136,18 @@ def test_an_outbox_that_cannot_be_read(command: Command, outbox: Path) -> None:
     assert (code, found["outbox"]["verdict"]) == (1, "failure")
 
 
+def test_an_outbox_at_home_is_found(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in VARIABLE, "XDG_STATE_HOME":
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".local/state/credit-sdk").mkdir(parents=True)
+    (tmp_path / ".local/state/credit-sdk/outbox.sqlite3").write_bytes(b"not a database at all " * 100)
+    _, found = findings(command, "memory://")
+    assert found["outbox"]["verdict"] == "failure"
+
+
 def test_an_outbox_that_is_switched_off(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "off")
     code, found = findings(command, "memory://")

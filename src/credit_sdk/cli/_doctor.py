@@ -76,7 +76,7 @@ def _outbox() -> Finding:
             f"{VARIABLE} switches it off: a charge that is not confirmed when this process dies is lost.",
             f"Let {VARIABLE} name a file on a local disk.",
         )
-    if not path.exists():
+    if not path.expanduser().exists():
         return Finding("outbox", "ok", f"{path} is not used yet.")
     try:
         entries = Outbox(path).entries()
