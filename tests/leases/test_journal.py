@@ -66,6 +66,20 @@ def test_a_journal_with_damage_is_settled_as_far_as_it_can_be_read(
     assert aside.read_bytes() == b"".join(lines)[:-7]
 
 
+def test_damage_to_what_is_settled_costs_nothing_that_is_not(town: Town) -> None:
+    process = town.process()
+    for number in range(2):
+        process.spend(10, request_id=f"job-{number}")
+    process.billing.settle_leases()
+    process.spend(10, request_id="job-2")
+    process.kill()
+    [path] = process.journals()
+    path.write_bytes(path.read_bytes().replace(b'"job-0",10000', b'"job-0",90000'))
+    succeed(town)
+    assert town.charged() == {"job-0": 10, "job-1": 10, "job-2": 10}
+    assert town.books() == (30, 0)
+
+
 def test_a_journal_that_is_no_journal_is_put_aside(town: Town, caplog: pytest.LogCaptureFixture) -> None:
     town.folder.mkdir()
     (town.folder / "77-aa.journal").write_bytes(os.urandom(4096))

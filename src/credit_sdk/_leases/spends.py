@@ -89,6 +89,10 @@ def read_lines(lines: Iterable[bytes]) -> Told:
             _read(_checked(line), leases)
         except (ValueError, KeyError, TypeError):
             damaged += 1
+    if damaged:
+        # The count has lines that cannot be read now. What the books have they do not charge again.
+        for lease in leases.values():
+            lease.settled = 0
     return [lease for lease in leases.values() if not lease.has_ended], damaged
 
 
