@@ -314,6 +314,48 @@ def test_whatever_answer_is_lost_each_charge_is_taken_once_and_the_rest_given_ba
     assert successor.journals() == []
 
 
+def test_who_begins_to_lease_while_a_journal_is_written_anew_stands_in_it(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town.ledger.add_member("acme", "bob", allocated=100)
+    process = town.process()
+    process.spend(5)
+    [ada] = process.leases._active
+    at_rest = ada.at_rest
+
+    def at_rest_after_bob() -> Any:
+        monkeypatch.setattr(ada, "at_rest", at_rest)
+        with process.billing.charge(Account(org_id="acme", user_id="bob"), 7, service_type="lookup"):
+            pass
+        return at_rest()
+
+    monkeypatch.setattr(ada, "at_rest", at_rest_after_bob)
+    monkeypatch.setattr("credit_sdk._leases.leases.REWRITE_BYTES", 0)
+    process.leases._write_anew()
+    process.kill()
+    town.process().leases.settle()
+    assert sorted(town.charged().values()) == [5, 7]
+
+
+def test_work_that_is_under_way_when_leases_are_closed_is_charged(town: Town) -> None:
+    process = town.process(ttl_seconds=100)
+    process.spend(5)
+    town.clock.advance(seconds=101)
+    process.line.strike = None
+
+    def be_away(_operation: Any, _carry_out: Any) -> Any:
+        process.line.strike = be_away
+        raise UnavailableError
+
+    with process.billing.charge(ADA, 50, service_type="lookup"):
+        process.line.strike = be_away
+        process.leases.close()
+        process.line.strike = None
+    process.kill()
+    town.process().leases.settle()
+    assert sorted(town.charged().values()) == [5, 50]
+
+
 def test_the_books_may_be_away_as_long_as_the_lease_lasts(town: Town) -> None:
     process = town.process()
 

@@ -64,6 +64,7 @@ class Leases:
         self._retries = retries
         self._clock = clock
         self._lock = threading.Lock()
+        self._opening = threading.Lock()
         self._lessees: dict[tuple[str, str, LeasePolicy], Lessee] = {}
         self._active: dict[Lessee, None] = {}
         self._journals: dict[float, Journal] = {}
@@ -159,6 +160,7 @@ class Leases:
             retire=self._retire,
             wake=self._wish.set,
             retries=self._retries,
+            opening=self._opening,
         )
 
     def _enlist(self, lessee: Lessee) -> None:
@@ -206,16 +208,26 @@ class Leases:
         for journal in list(self._journals.values()):
             if not journal.is_broken and journal.size < REWRITE_BYTES:
                 continue
-            with ExitStack() as stack:
-                leases = [
-                    lease
-                    for lessee in list(self._active)
-                    for lease in stack.enter_context(lessee.at_rest())
-                    if lease.journal is journal
-                ]
-                for lease in leases:
-                    stack.enter_context(lease.lock)
-                journal.rewrite(line for lease in leases for line in lease.lines())
+            while not self._rewrite(journal):
+                pass
+
+    def _rewrite(self, journal: Journal) -> bool:
+        """Write a journal anew; False if an account began to lease while the others came to rest."""
+        with ExitStack() as stack:
+            lessees = list(self._active)
+            leases = [
+                lease
+                for lessee in lessees
+                for lease in stack.enter_context(lessee.at_rest())
+                if lease.journal is journal
+            ]
+            stack.enter_context(self._opening)
+            if not set(self._active) <= set(lessees):
+                return False
+            for lease in leases:
+                stack.enter_context(lease.lock)
+            journal.rewrite(line for lease in leases for line in lease.lines())
+        return True
 
     def _take_over_left(self) -> None:
         for path in _left_in(self._place):

@@ -16,7 +16,7 @@ from credit_sdk._leases.lease import Lease
 from credit_sdk._leases.spends import LeftLease
 from credit_sdk._leases.supply import Shared, Supply
 from credit_sdk.amounts import SMALLEST_AMOUNT, to_millicredits
-from credit_sdk.errors import IdempotencyConflictError, OutboxError
+from credit_sdk.errors import CreditError, IdempotencyConflictError, OutboxError
 from credit_sdk.models import Receipt
 from credit_sdk.operations import LARGEST_BATCH
 from credit_sdk.policy import LeasePolicy
@@ -149,12 +149,23 @@ class Lessee:
             yield list(self._supply.leases)
 
     def close(self, retries: Retries) -> None:
-        """Settle and give back everything; raises what is in the way."""
+        """Settle and give back everything; raises what is in the way, when all was tried.
+
+        Nothing is spent any more, before the first is settled: work that is under way is charged directly.
+        """
+        failure: CreditError | None = None
         with self._books:
-            for lease in list(self._supply.leases):
+            leases = list(self._supply.leases)
+            for lease in leases:
                 lease.end()
-                self._supply.settle(lease, retries)
-                self._supply.give_back(lease, retries)
+            for lease in leases:
+                try:
+                    self._supply.settle(lease, retries)
+                    self._supply.give_back(lease, retries)
+                except CreditError as error:
+                    failure = failure or error
+        if failure is not None:
+            raise failure
 
     def _require_chargeable(self, plan: ChargePlan, *, is_own_id: bool) -> None:
         service = plan.service_type, plan.service_name

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -58,6 +59,8 @@ class Shared:
     """Let it do so no longer: there are none."""
     wake: Callable[[], None]
     retries: Retries
+    opening: AbstractContextManager[Any]
+    """Held while a lease is added and its first line written: whoever writes a journal anew misses none."""
 
     def run(self, flow: Flow[ReturnT]) -> ReturnT:
         """Carry out a flow, blocking."""
@@ -143,11 +146,12 @@ class Supply:
         lease.terms = LeaseTerms(
             lease.terms.request_id, self._org_id, self._user_id, credits, self.policy.ttl_seconds
         )
-        if lease not in self.leases:
-            self.leases.append(lease)
-            self.current = lease
-            self._enlist()
-        lease.open()
+        with self._shared.opening:
+            if lease not in self.leases:
+                self.leases.append(lease)
+                self.current = lease
+                self._enlist()
+            lease.open()
         began = self._shared.clock()
         hold = self._shared.run(holding_for_lease(_placing(lease.terms), _ONCE))
         lease.prolong(began + self.policy.ttl_seconds - self.policy.margin_seconds)
