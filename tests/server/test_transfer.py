@@ -16,7 +16,9 @@ from credit_sdk import Account, CreditDeductionService
 from credit_sdk.errors import NotAMemberError
 from credit_sdk.operations import AddCredits, Allocate, CreateSubscription, Seal, SetCap
 from reference_server.credentials import create_api_key, digest
-from reference_server.transfer import TransferError, export_organization, import_organization
+from reference_server.transfer.exporting import export_organization
+from reference_server.transfer.importing import import_organization
+from reference_server.transfer.lines import TransferError
 from reference_server.transfer.tables import LEFT_OUT, sources
 
 if TYPE_CHECKING:

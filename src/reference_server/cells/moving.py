@@ -20,7 +20,9 @@ import psycopg
 
 from credit_sdk.errors import ConflictError, NotFoundError, UnavailableError
 from reference_server.cells.naming import HOME
-from reference_server.transfer import TransferError, export_organization, import_organization
+from reference_server.transfer.exporting import export_organization
+from reference_server.transfer.importing import import_organization
+from reference_server.transfer.lines import TransferError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,9 +8,3 @@
 Rows are as PostgreSQL writes them (`to_jsonb`), amounts in the units of their columns. The last line is
 written when everything else is: a file without it is half a file, and refused.
 """
-
-from reference_server.transfer.exporting import export_organization
-from reference_server.transfer.importing import import_organization
-from reference_server.transfer.lines import Contents, TransferError
-
-__all__ = ["Contents", "TransferError", "export_organization", "import_organization"]

@@ -40,7 +40,7 @@ def export_books(
     with _one_line_errors(url), _replacing(file) as out, counting(f"Exporting {org_id}") as advance:
         import psycopg  # noqa: PLC0415
 
-        from reference_server.transfer import export_organization  # noqa: PLC0415
+        from reference_server.transfer.exporting import export_organization  # noqa: PLC0415
 
         # A pooler gives the session, with what is prepared in it, to others.
         with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
@@ -63,7 +63,7 @@ def import_books(
     with _one_line_errors(url), _reading(file) as lines, counting(f"Importing {file.name}") as advance:
         import psycopg  # noqa: PLC0415
 
-        from reference_server.transfer import import_organization  # noqa: PLC0415
+        from reference_server.transfer.importing import import_organization  # noqa: PLC0415
 
         # A pooler gives the session, with what is prepared in it, to others.
         with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:

@@ -29,7 +29,7 @@ from credit_sdk.operations import (
 )
 from reference_server.cells import moving
 from reference_server.cells.moving import move_organization
-from reference_server.transfer import TransferError
+from reference_server.transfer.lines import TransferError
 from tests.server.cells.conftest import ANN, HOME, ORG, ask, furnish, sound
 
 if TYPE_CHECKING:
