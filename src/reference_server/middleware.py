@@ -7,7 +7,6 @@ import traceback
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from credit_sdk.errors import UnavailableError
@@ -23,6 +22,8 @@ _HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 )
+
+_REQUEST_ID = REQUEST_ID_HEADER.lower().encode()
 
 logger = logging.getLogger(__name__)
 
@@ -69,14 +70,14 @@ class _Answer:
             message["headers"] = [
                 *message["headers"],
                 *(header for header in _HEADERS if header[0] not in present),
-                (REQUEST_ID_HEADER.lower().encode(), self._request_id.encode()),
+                (_REQUEST_ID, self._request_id.encode()),
             ]
         await self._send(message)
 
 
 def _request_id(scope: Scope) -> str:
-    given = Headers(scope=scope).get(REQUEST_ID_HEADER)
-    return given if given and _PRINTABLE.fullmatch(given) else os.urandom(16).hex()
+    given = next((value for name, value in scope["headers"] if name == _REQUEST_ID), b"").decode("latin-1")
+    return given if _PRINTABLE.fullmatch(given) else os.urandom(16).hex()
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ import logging
 from time import perf_counter
 
 from opentelemetry import propagate
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, StatusCode, get_tracer
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -49,7 +50,7 @@ class Observed:
         self.figures.requests_in_flight.inc()
         with get_tracer(__name__).start_as_current_span(
             scope["method"],
-            context=propagate.extract(Headers(scope=scope)),
+            context=_callers(scope),
             kind=SpanKind.SERVER,
             record_exception=False,
             set_status_on_exception=False,
@@ -75,6 +76,14 @@ class Observed:
                     if status >= _FAILURE:
                         span.set_status(StatusCode.ERROR)
                 _log(method, route, status, seconds)
+
+
+def _callers(scope: Scope) -> Context | None:
+    """Return the trace that the caller tells of, if any."""
+    told = {name.lower().encode() for name in propagate.get_global_textmap().fields}
+    if all(name not in told for name, _ in scope["headers"]):
+        return None
+    return propagate.extract(Headers(scope=scope))
 
 
 def _log(method: str, route: str, status: int, seconds: float) -> None:

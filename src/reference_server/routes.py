@@ -190,11 +190,18 @@ RESOURCES: tuple[Resource, ...] = tuple(
 )
 
 
+_FIXED = {resource.path: resource for resource in RESOURCES if "{" not in resource.path}
+_WITH_FIELDS = tuple(resource for resource in RESOURCES if "{" in resource.path)
+
+
 def find(raw_path: bytes) -> tuple[Resource, dict[str, str]] | None:
     """Return what lives at a path that is still percent-encoded, and the fields in it.
 
-    The first fitting path of the table decides: `credits/deduct` is never an organisation's pool.
+    A path without fields goes before one with: `credits/deduct` is never an organisation's pool.
     """
-    segments = raw_path.decode("latin-1").split("/")
-    resource = next((resource for resource in RESOURCES if resource.fits(segments)), None)
-    return (resource, resource.fields(segments)) if resource else None
+    path = raw_path.decode("latin-1")
+    if resource := _FIXED.get(path):
+        return resource, {}
+    segments = path.split("/")
+    found = next((resource for resource in _WITH_FIELDS if resource.fits(segments)), None)
+    return (found, found.fields(segments)) if found else None

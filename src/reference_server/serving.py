@@ -22,7 +22,7 @@ from uvicorn.supervisors import Multiprocess
 from credit_sdk.backends._reasons import reason_of
 from credit_sdk.errors import ConfigurationError
 from reference_server.announcing import announce, base_url
-from reference_server.app import create_app
+from reference_server.app import create_app, spare_what_stays
 from reference_server.demo import load_demo
 from reference_server.embedded import EmbeddedPostgres
 from reference_server.logs import configure_logs
@@ -120,6 +120,7 @@ class DrainingServer(Server):
 def _run(settings: Settings, listener: socket.socket, workers: int) -> None:
     if workers == 1:
         app = create_app(settings)
+        spare_what_stays()
         DrainingServer(server_config(settings, app), app.state.traffic).run(sockets=[listener])
         return
     # The workers are new processes; what they need to know is no one else's to see in a list of processes.
