@@ -1,8 +1,8 @@
 """What the LLM gateway adds to a call: latency, and CPU time of the server for a call and for a chunk.
 
 The same upstream is called directly and through the gateway, in turn: percentiles of each round, and of the
-rounds the median and the spread. `LITELLM_URL` names a running proxy of LiteLLM to be measured beside them;
-its model `gpt-4o` then leads to the upstream at `UPSTREAM_PORT`.
+rounds the median and the spread. LiteLLM's own proxy is measured beside them where `LITELLM` names its
+command (benchmarks/litellm_proxy.py); it keeps no books meanwhile.
 """
 
 import json
@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -19,9 +20,11 @@ from typing import Any
 import httpx
 import uvicorn
 
-from benchmarks.measuring import Figure, counter
+from benchmarks.litellm_proxy import litellm_proxy
+from benchmarks.measuring import Figure, counter, ratio, spread
 from benchmarks.registry import Benchmark
 from benchmarks.setting import OWNER, Setting, served
+from benchmarks.verifying import verified
 
 CALLS = 500
 WARM_UP = 40
@@ -43,32 +46,48 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 def run(_: Setting, rounds: int) -> Iterator[Figure]:
     """Yield the figures, on a server of its own that knows the upstream."""
-    with _upstream() as upstream, served(CREDITS_LLM_UPSTREAMS=f"openai={upstream}") as setting:
-        addresses = {"gateway": f"{setting.base_url}/api/v1/llm"}
-        if "LITELLM_URL" in os.environ:
-            addresses["litellm"] = os.environ["LITELLM_URL"]
-        with httpx.Client(headers={"Authorization": f"Bearer {setting.api_key}"}, timeout=60) as client:
+    with (
+        _upstream() as upstream,
+        litellm_proxy(upstream) as litellm,
+        served(CREDITS_LLM_UPSTREAMS=f"openai={upstream}") as setting,
+    ):
+        addresses = {"gateway": f"{setting.base_url}/api/v1/llm"} | ({"litellm": litellm} if litellm else {})
+        calls = 0
+
+        def count(response: httpx.Response) -> None:
+            nonlocal calls
+            calls += str(response.url).startswith(addresses["gateway"])
+
+        headers = {"Authorization": f"Bearer {setting.api_key}"}
+        with httpx.Client(headers=headers, timeout=60, event_hooks={"response": [count]}) as client:
             yield from _latency(client, upstream, addresses, rounds)
             yield from _cpu(client, addresses["gateway"], setting.pid)
+        books = verified(setting)
+        note = "and the books agree" if books["verified"] else "but the books DO NOT AGREE"
+        yield counter("gateway: charges for a call", books["charges"] / calls, 1, note)
 
 
 def _latency(client: httpx.Client, upstream: str, addresses: dict[str, str], rounds: int) -> Iterator[Figure]:
     sides = {"direct": upstream} | addresses
     _round(client, sides, WARM_UP)
     measured = [_round(client, sides, CALLS) for _ in range(rounds)]
-    for name in addresses:
-        for percent, published in PUBLISHED.items():
-            index = percent - 1
-            added = sorted(each[name][index] - each["direct"][index] for each in measured)
-            directly = median(each["direct"][index] for each in measured)
-            yield Figure(
-                f"{name}: added latency, {percent}th percentile",
-                median(added),
-                added[0],
-                added[-1],
-                "ms",
-                published,
-                note=f"{directly:.1f} ms directly",
+    for percent, published in PUBLISHED.items():
+        percentile = f"{percent}th percentile"
+        added = {
+            name: [each[name][percent - 1] - each["direct"][percent - 1] for each in measured]
+            for name in addresses
+        }
+        directly = f"{median(each['direct'][percent - 1] for each in measured):.1f} ms directly"
+        ours = spread(f"gateway: added latency, {percentile}", added["gateway"], "ms", note=directly)
+        yield replace(ours, target=published)
+        if "litellm" in added:
+            yield spread(f"litellm: added latency, {percentile}", added["litellm"], "ms", note=directly)
+            yield ratio(
+                f"added latency, {percentile}: gateway / litellm",
+                added["gateway"],
+                added["litellm"],
+                target=1,
+                note="LiteLLM without a database, the gateway with two durable transactions",
             )
 
 
@@ -120,7 +139,7 @@ def _spent(pid: int) -> float:
 @contextmanager
 def _upstream() -> Iterator[str]:
     """Serve a provider that answers at once; give its base URL."""
-    with socket.create_server(("127.0.0.1", int(os.environ.get("UPSTREAM_PORT", "0")))) as listener:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(_answer, lifespan="off", log_level="critical"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

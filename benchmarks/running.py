@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.measuring import BUSY_PERCENT, Exhibit, Figure, cpu_pressure
 from benchmarks.registry import Benchmark
 from benchmarks.setting import Setting, query
-from credit_sdk.operations import VerifyLedger
+from benchmarks.verifying import charges, verified
 
 LIBRARIES = ("psycopg", "sqlalchemy", "httpx", "pydantic", "starlette", "uvicorn", "asyncpg")
 SETTINGS = (
@@ -79,18 +79,6 @@ def keep(results: dict[str, Any], path: Path) -> None:
     benchmarks = kept.get("benchmarks", {}) | results["benchmarks"]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results | {"benchmarks": benchmarks}, indent=2) + "\n")
-
-
-def charges(setting: Setting) -> int:
-    """Return how many charges the ledger has."""
-    return int(query(setting, "SELECT count(*) FROM credit_usage_attribution WHERE refund_of IS NULL"))
-
-
-def verified(setting: Setting) -> dict[str, Any]:
-    """Return whether the books agree after all that, and how many charges they have."""
-    with setting.billing() as billing:
-        books = billing.execute(VerifyLedger())
-    return {"charges": books.charges, "verified": books.ok}
 
 
 def _processor() -> str:

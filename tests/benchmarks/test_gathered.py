@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.gathered import CONNECTIONS, load, spread_of_transactions
-from benchmarks.running import charges as charges_of
-from benchmarks.running import verified
+from benchmarks.verifying import charges as charges_of
+from benchmarks.verifying import verified
 
 if TYPE_CHECKING:
     from benchmarks.setting import Setting
