@@ -19,33 +19,10 @@ from credit_sdk import (
     LeasePolicy,
 )
 from credit_sdk.operations import AddCredits, Allocate, VerifyLedger
+from tests.leases.processes import start
 
 PLENTY = 1_000_000
 ADA = Account(org_id="acme", user_id="ada")
-WORK = """
-import os, sys
-from credit_sdk import Account, CreditDeductionService, InsufficientCreditsError, LeasePolicy
-
-url, outbox, name = sys.argv[1:]
-lease = LeasePolicy(credits=40, settle_seconds=0.02, sync_seconds=0.01)
-billing = CreditDeductionService(url, outbox=outbox, lease=lease)
-
-ada = Account(org_id="acme", user_id="ada")
-
-@billing.billable("lookup", cost=1, account=ada, request_id=lambda number: number)
-def look_up(number):
-    return number
-
-done = 0
-try:
-    while True:
-        done += 1
-        # One line for each charge that was promised, in one write.
-        os.write(1, f"{look_up(f'{name}-{done}')}\\n".encode())
-except InsufficientCreditsError:
-    print("refused", flush=True)
-sys.stdin.read()
-"""
 
 
 @pytest.fixture
@@ -69,12 +46,6 @@ def allot(books: str, credits_allotted: int) -> None:
 def left(billing: CreditDeductionService) -> tuple[int, int]:
     [standing] = billing.user_credits("ada").organizations
     return int(standing.remaining_credits), int(standing.held_credits)
-
-
-def start(books: str, outbox: Path, name: str) -> subprocess.Popen[bytes]:
-    pipe = subprocess.PIPE
-    command = [sys.executable, "-c", WORK, books, str(outbox), name]
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, bufsize=0)
 
 
 def test_two_killed_processes_have_spent_exactly_what_they_promised(books: str, tmp_path: Path) -> None:
