@@ -21,7 +21,8 @@ from credit_sdk.errors import (
     UnexpectedResponseError,
 )
 from credit_sdk.operations import CaptureHold, Deduct, Operation, PlaceHold, parse
-from reference_server.gathering import GatheringLedger
+from reference_server import gathering
+from reference_server.gathering import MOST_BESIDE, GatheringLedger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,6 +128,32 @@ async def test_what_comes_at_the_same_moment_is_one_batch(slow: SlowLedger, ledg
     receipts = await asyncio.gather(*(ledger.execute(charge()) for _ in range(5)))
     assert [receipt.remaining_credits for receipt in receipts] == [99, 98, 97, 96, 95]
     assert slow.seen == [("a", "DeductBatch", 5)]
+
+
+async def test_a_batch_that_is_late_does_not_stop_its_organisation(
+    slow: SlowLedger, ledger: GatheringLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "PATIENCE_SECONDS", 0)
+    slow.stop("a")
+    late = [task for _ in range(MOST_BESIDE) for task in await begun(ledger, charge())]
+    assert slow.seen == [("a", "Deduct", 1)] * MOST_BESIDE
+    waiting = await begun(ledger, charge(), charge())
+    assert len(slow.seen) == MOST_BESIDE
+    slow.let_through("a")
+    receipts = await asyncio.gather(*late, *waiting)
+    assert len({receipt.charge_id for receipt in receipts}) == MOST_BESIDE + 2
+    assert slow.seen[MOST_BESIDE:] == [("a", "DeductBatch", 2)]
+    await ledger.execute(charge())
+    assert slow.seen[-1] == ("a", "Deduct", 1)
+
+
+async def test_a_batch_that_is_not_late_is_waited_for(slow: SlowLedger, ledger: GatheringLedger) -> None:
+    slow.stop("a")
+    first = await begun(ledger, charge())
+    second = await begun(ledger, charge())
+    assert slow.seen == [("a", "Deduct", 1)]
+    slow.let_through("a")
+    await asyncio.gather(*first, *second)
 
 
 async def test_what_comes_meanwhile_is_the_next_batch_of_its_kind(
