@@ -1,6 +1,6 @@
 """LiteLLM's own proxy, as a process beside the gateway, in an environment of its own.
 
-LITELLM="uvx --from litellm[proxy] litellm" python -m benchmarks gateway
+LITELLM="uvx --from 'litellm[proxy]' litellm" python -m benchmarks gateway
 """
 
 import os
