@@ -16,6 +16,9 @@ from benchmarks.registry import Benchmark
 from benchmarks.setting import Setting
 from credit_sdk import Account, CreditDeductionService
 
+WHY_NOT_BURSAR = """\
+Not measured: its schema (2.0.4) begins with CREATE EXTENSION pg_jsonschema and pg_partman 5, which neither
+the PostgreSQL of the embedded wheel nor Debian's packages have; and it needs Python 3.12."""
 NOW = datetime.now(UTC).isoformat()
 HOLD = {
     "hold_id": "01a1fb95-1f71-7022-b497-824d3e7cf0ca",
@@ -51,7 +54,8 @@ COMMIT = {"status": "COMMITTED", "charged": {"unit": "CREDITS", "amount": 1}}
 
 
 def run(_: Setting, rounds: int) -> Iterator[Figure | Exhibit]:
-    """Yield the ratio, if the peer is installed."""
+    """Yield the ratio, if the peer is installed, and why another peer is not beside it."""
+    yield Exhibit("bursar", WHY_NOT_BURSAR)
     if importlib.util.find_spec("runcycles") is None:
         yield Exhibit("runcycles", "Not measured: it is not installed (--group bench-peers).")
         return
