@@ -1,20 +1,29 @@
-"""Flame graphs of a charge: where the client's processor time goes.
+"""Flame graphs of a charge: where the processor time of the client goes, and that of a busy server.
 
-python -m benchmarks.flame      writes docs/charge-by-sql.svg and docs/charge-over-http.svg
+python -m benchmarks.flame writes charge-by-sql.svg, charge-over-http.svg and charge-in-the-server.svg to docs/
 """
 
+import multiprocessing
 import signal
+import socket
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from types import FrameType
 
+from benchmarks.gathered import load
 from benchmarks.setting import Setting, served
+from reference_server.app import create_app
+from reference_server.serving import DrainingServer, server_config
+from reference_server.settings import Settings
 
 DOCS = Path(__file__).parents[1] / "docs"
 SECONDS_BETWEEN = 0.001
 CHARGES = 10_000
+CONNECTIONS = 256
 WIDTH, HEIGHT = 1_200, 17
 LEAST = 0.004
 """What takes less of the whole is left out."""
@@ -28,6 +37,8 @@ def main() -> None:
             way = "by" if name == "sql" else "over"
             path = DOCS / f"charge-{way}-{name}.svg"
             path.write_text(drawn(_sampled(setting, address), f"A charge {way} {name.upper()}"))
+        path = DOCS / "charge-in-the-server.svg"
+        path.write_text(drawn(_sampled_server(setting), f"A server with {CONNECTIONS} connections"))
 
 
 def _sampled(setting: Setting, address: str) -> Counter[Stack]:
@@ -35,14 +46,35 @@ def _sampled(setting: Setting, address: str) -> Counter[Stack]:
         return sampled(lambda: billing.deduct(setting.account, 1, service_type="bench"), CHARGES)
 
 
-def sampled(call: Callable[[], object], calls: int) -> Counter[Stack]:
+def _sampled_server(setting: Setting) -> Counter[Stack]:
+    """Serve the same books in this process, while another one charges over many connections."""
+    settings = Settings(database_url=setting.database_url, allow_superuser=True)
+    app = create_app(settings)
+    server = DrainingServer(server_config(settings, app), app.state.traffic)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        served_here = replace(setting, base_url=f"http://127.0.0.1:{listener.getsockname()[1]}")
+        client = multiprocessing.get_context("spawn").Process(
+            target=load, args=(served_here, CONNECTIONS, CHARGES)
+        )
+
+        def end_with_the_client() -> None:
+            client.join()
+            server.should_exit = True
+
+        client.start()
+        threading.Thread(target=end_with_the_client).start()
+        return sampled(lambda: server.run(sockets=[listener]), 1, warm_up=False)
+
+
+def sampled(call: Callable[[], object], calls: int, *, warm_up: bool = True) -> Counter[Stack]:
     """Return which stacks of functions were met how often, each millisecond of processor time."""
     stacks: Counter[Stack] = Counter()
 
     def look(_: int, frame: FrameType | None) -> None:
         stacks[tuple(_names(frame))[::-1]] += 1
 
-    call()
+    if warm_up:
+        call()
     before = signal.signal(signal.SIGPROF, look)
     signal.setitimer(signal.ITIMER_PROF, SECONDS_BETWEEN, SECONDS_BETWEEN)
     try:
