@@ -1,6 +1,6 @@
 """Flame graphs of a charge: where the processor time of the client goes, and that of a busy server.
 
-python -m benchmarks.flame writes charge-by-sql.svg, charge-over-http.svg and charge-in-the-server.svg to docs/
+python -m benchmarks.flame writes docs/charge-by-sql.svg, charge-over-http.svg, charge-in-the-server.svg
 """
 
 import multiprocessing
