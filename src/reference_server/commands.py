@@ -24,7 +24,8 @@ DatabaseUrl = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    from reference_server.alerting import commands as alerts  # noqa: PLC0415 - they use what is below
+    from reference_server import people_commands as people  # noqa: PLC0415 - they use what is below
+    from reference_server.alerting import commands as alerts  # noqa: PLC0415
     from reference_server.cells import commands as cells  # noqa: PLC0415
     from reference_server.payments import commands as payments  # noqa: PLC0415
     from reference_server.transfer import commands as transfers  # noqa: PLC0415
@@ -39,6 +40,7 @@ def register(app: typer.Typer) -> None:
     token.command("register-app")(register_application)
     token.command("rotate-keys")(rotate_keys)
     app.add_typer(token, name="token")
+    people.register(app)
     transfers.register(app)
     payments.register(app)
     cells.register(app)
@@ -76,6 +78,7 @@ def serve(
     url = _given_url(database_url)
     with _one_line_errors(url):
         from reference_server import serving  # noqa: PLC0415 - the other commands need no server
+        from reference_server.demo import BooksOfOthersError  # noqa: PLC0415
 
         given = {
             "database_url": url,
@@ -84,7 +87,11 @@ def serve(
             "allow_superuser": allow_superuser or None,
         }
         settings = {name: value for name, value in given.items() if value is not None}
-        serving.serve(serving.Serving(data_directory, settings, workers, demo, ready_file))
+        try:
+            serving.serve(serving.Serving(data_directory, settings, workers, demo, ready_file))
+        except BooksOfOthersError as error:
+            typer.echo(f"credits: {error}", err=True)
+            raise typer.Exit(2) from None
 
 
 def migrate_database(

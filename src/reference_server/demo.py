@@ -1,11 +1,13 @@
 """The demonstration data of SPEC section 9: fixed ids, fresh secrets, loaded as often as one likes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg import sql
 
 from credit_sdk.backends.sql import SqlBackend
 from credit_sdk.models import Role
@@ -77,6 +79,45 @@ _PACKAGES = (
     ("monthly", "Monthly", Decimal(5_000), 4_000, "month"),
 )
 """Id, name, credits, price in cents, and how often it renews. `credits packages sync` makes their prices."""
+
+
+_FOREIGN = """
+    WITH owner AS (SELECT to_jsonb(present) AS fields FROM {} AS present)
+    SELECT 1 FROM owner
+    WHERE NOT coalesce(fields ->> %(key)s = ANY(%(known)s), FALSE)
+    AND coalesce((fields ->> 'created_at')::timestamptz, '-infinity') < (
+      SELECT coalesce(min((fields ->> 'created_at')::timestamptz), 'infinity')
+      FROM owner WHERE fields ->> %(key)s = ANY(%(known)s)
+    ) LIMIT 1
+"""
+"""Rows read as JSON, since the tables may still be those of the first system."""
+
+
+class BooksOfOthersError(Exception):
+    """The database has books of its own, in which demonstration data has no place."""
+
+
+def refuse_books_of_others(database_url: str) -> None:
+    """Raise `BooksOfOthersError` if there was an organisation or a user before the demonstration's own.
+
+    Its password is known to everybody. What is made beside its data later is no reason to refuse.
+    """
+    owners = {"organizations": ("id", list(_ORGANIZATIONS)), "users": ("email", [*_emails()])}
+    with psycopg.connect(database_url, prepare_threshold=None) as connection:
+        for table, (key, known) in owners.items():
+            if connection.execute("SELECT to_regclass(%s)", [f"public.{table}"]).fetchone() == (None,):
+                continue
+            statement = sql.SQL(_FOREIGN).format(sql.Identifier("public", table))
+            if connection.execute(statement, {"key": key, "known": known}).fetchone():
+                raise BooksOfOthersError(
+                    f"--demo loads {table} with a password that everybody knows, and this database has "
+                    f"{table} of its own: leave --demo out, or name an empty database (without "
+                    "--database-url and DATABASE_URL an embedded one is made)."
+                )
+
+
+def _emails() -> Iterator[str]:
+    return (user.email for user in _USERS.values())
 
 
 def load_demo(database_url: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from credit_sdk.backends._reasons import reason_of
 from credit_sdk.errors import ConfigurationError
 from reference_server.announcing import announce, base_url
 from reference_server.app import create_app, spare_what_stays
-from reference_server.demo import load_demo
+from reference_server.demo import load_demo, refuse_books_of_others
 from reference_server.embedded import EmbeddedPostgres
 from reference_server.logs import configure_logs
 from reference_server.measuring import FOLDER_VARIABLE
@@ -60,7 +60,8 @@ def serve(serving: Serving) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight and stop what was started.
 
     Ends by `SystemExit`. Raises what setting up raises: `ConfigurationError`, `MigrationError`,
-    `EmbeddedPostgresError`, `OSError`, `psycopg.Error`.
+    `EmbeddedPostgresError`, `OSError`, `psycopg.Error`, and `BooksOfOthersError` for a demonstration in
+    a database that others use.
     """
     if serving.ready_file:
         _make_room(serving.ready_file)
@@ -75,6 +76,8 @@ def serve(serving: Serving) -> None:
             refuse_superuser(given)
             refuse_owner_behind_pooler(given)
         url = given or _embedded_database(stack, serving.data_directory)
+        if serving.demo:
+            refuse_books_of_others(url)
         _migrate(url)
         if given:
             warn_of_owner(given)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
+import pytest
 
-from reference_server.demo import load_demo
+from reference_server.demo import BooksOfOthersError, load_demo, refuse_books_of_others
 
 if TYPE_CHECKING:
-    from tests.server.conftest import Running
+    from tests.conftest import MakeDatabase
+    from tests.server.conftest import Command, Running
 
 EMAILS = [
     "admin@example.com",
@@ -91,3 +93,47 @@ def test_further_users_get_numbers_of_their_own(database_url: str) -> None:
         ).fetchone()
     assert row is not None
     assert row[0] > 123
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO organizations (id, name) VALUES ('acme', 'Acme')",
+        "INSERT INTO users (subject, email) VALUES ('ada', 'ada@acme.example')",
+    ],
+    ids=["organisation", "user"],
+)
+def test_books_of_others_get_no_demonstration(
+    command: Command, database_url: str, statement: LiteralString
+) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(statement)
+    for arguments, variables in (
+        (["--database-url", database_url], {}),
+        ([], {"DATABASE_URL": database_url}),
+    ):
+        code, out, err = command("serve", "--demo", "--port", "0", *arguments, **variables)
+        assert (code, out, len(err.splitlines())) == (2, "", 1)
+        assert "leave --demo out" in err
+    with psycopg.connect(database_url) as connection:
+        known = connection.execute("SELECT count(*) FROM users WHERE password_hash IS NOT NULL").fetchone()
+    assert known == (0,)
+
+
+def test_tables_of_the_first_system_get_no_demonstration(make_database: MakeDatabase) -> None:
+    url = make_database()
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE organizations (id TEXT, name TEXT)")
+        connection.execute("INSERT INTO organizations VALUES ('acme', 'Acme')")
+    with pytest.raises(BooksOfOthersError):
+        refuse_books_of_others(url)
+
+
+def test_what_is_made_beside_the_demonstration_does_not_end_it(database_url: str) -> None:
+    refuse_books_of_others(database_url)
+    load_demo(database_url)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("INSERT INTO organizations (id, name) VALUES ('acme', 'Acme')")
+        connection.execute("INSERT INTO users (subject, email) VALUES ('ada', 'ada@acme.example')")
+    refuse_books_of_others(database_url)
+    assert load_demo(database_url)["service_api_key"]
