@@ -20,6 +20,7 @@ from credit_sdk.errors import CreditError
 from credit_sdk.wire import BASE_PATH as LEDGER_PATH
 from credit_sdk.wire import CROSS_APP_PATH
 from reference_server.access import Ledger
+from reference_server.alerting.checking import CheckedEndpoints
 from reference_server.alerting.rounds import alerting
 from reference_server.api import Api
 from reference_server.auth import Authenticator
@@ -176,7 +177,7 @@ def _routes(
     ledger: Ledger = gathering[HOME]
     if len(gathering) > 1:
         ledger = CellLedger(gathering, Directory(backend, settings.cells_cache_seconds))
-    ledger = MeasuredLedger(ledger, figures)
+    ledger = CheckedEndpoints(MeasuredLedger(ledger, figures), settings.webhook_networks)
     if settings.top_up_url:
         ledger = ExplainingLedger(ledger, settings.top_up_url)
     books = Books(backend)

@@ -287,3 +287,4 @@ def test_an_unknown_organisation_for_those_who_may_everything(
     for caller in ("system_admin", "everywhere"):
         answer = send(server, caller, shared_organization, ("GET", "credits/no-such-org", None))
         assert outcome(answer) in {UNKNOWN, STRANGER}
+        assert answer.json()["detail"] == "There is no organisation 'no-such-org'."

@@ -151,6 +151,9 @@ EXCUSES = (
     # A schema knows no clock, and what may stand in the query or in the body it compares in neither.
     excuses(422, "must be in the future", "AddCredits", "GrantCredits"),
     excuses(422, "not both", "AddCredits", "GrantCredits"),
+    # Where a name leads, no schema knows.
+    excuses(422, "an address that is not public", "CreateWebhook"),
+    excuses(422, "over https only", "CreateWebhook"),
     # What there is already counts.
     excuses(400, "A balance is at most", "GrantCredits"),
     # It depends on who asks whether this field is required.

@@ -372,9 +372,10 @@ def insufficient(
 
 
 def not_a_member(org_id: str, user_id: str | None = None) -> NotAMemberError:
-    """Return the refusal of what is unknown and of what is someone else's, in the same words."""
-    who = "Not" if user_id is None else f"User {user_id} is not"
-    return NotAMemberError(f"{who} a member of organisation {org_id}.")
+    """Return the refusal of a user, or where none is named, of an organisation that does not exist."""
+    if user_id is None:
+        return NotAMemberError(f"There is no organisation '{org_id}'.")
+    return NotAMemberError(f"User {user_id} is not a member of organisation {org_id}.")
 
 
 def inactive(organization: Organization) -> NoAllocationError:

@@ -104,9 +104,18 @@ def add_endpoint(
         TypeAdapter[str](WebhookUrl).validate_python(url)
     except ValidationError:
         raise ValidationFailedError("URL: must be an https:// address.", errors=[]) from None
+    asyncio.run(_require_sendable(url, database_url))
     [row] = _rows(database_url, _OPEN_ENDPOINT, url)
     typer.echo(f"id {row['id']}", err=True)
     typer.echo(row["secret"])
+
+
+async def _require_sendable(url: str, database_url: str | None) -> None:
+    from reference_server.alerting.checking import require_sendable  # noqa: PLC0415
+    from reference_server.settings import Settings  # noqa: PLC0415
+
+    settings = Settings.of(database_url=_database_url(database_url))
+    await require_sendable(url, settings.webhook_networks)
 
 
 def list_endpoints(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:

@@ -1,4 +1,5 @@
--- Known and unknown organisations are refused with the same words, so that nobody learns which exist.
+-- For a user, known and unknown organisations are refused with the same words: nobody learns which exist.
+-- Where no user is named, whoever comes as far as this may know: the server has refused all others before.
 CREATE OR REPLACE FUNCTION ledger.not_a_member_problem(org_id TEXT, user_id TEXT) RETURNS JSONB
 LANGUAGE plpgsql
 IMMUTABLE
@@ -8,7 +9,7 @@ AS $$
 BEGIN
   RETURN ledger.problem('not_a_member', format(
     CASE
-      WHEN not_a_member_problem.user_id IS NULL THEN 'Not a member of organisation %1$s.'
+      WHEN not_a_member_problem.user_id IS NULL THEN 'There is no organisation ''%1$s''.'
       ELSE 'User %2$s is not a member of organisation %1$s.'
     END,
     not_a_member_problem.org_id, not_a_member_problem.user_id

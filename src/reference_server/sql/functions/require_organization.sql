@@ -1,4 +1,4 @@
--- An organisation that does not exist is refused with the words for one that the caller may not see.
+-- An organisation that does not exist is refused by the code for one that the caller may not see.
 CREATE OR REPLACE FUNCTION ledger.require_organization(org_id TEXT) RETURNS VOID
 LANGUAGE plpgsql
 STABLE
