@@ -88,11 +88,13 @@ class Billing:
         self._probes = dict(probes or {})
         courier = None
         if connections.destination is not None:
-            courier = make_courier(outbox, connections.destination, lambda: connections.backend, self._probes)
+            courier = make_courier(
+                outbox, connections.destination, lambda: connections.lasting_backend, self._probes
+            )
         retries = retries or Retries()
         leasing = Leasing(
             lease,
-            lambda: connections.backend,
+            lambda: connections.lasting_backend,
             courier,
             retries,
             needs_journal=connections.destination is not None,
@@ -137,13 +139,16 @@ class Billing:
         """Deliver once what the outbox (another than the service's own, if given) keeps for these books.
 
         What was spent from leases is settled before. What cannot be delivered stays, with the reason. Blocks,
-        also in an async service. Raises `OutboxError`, and `UnavailableError` when leases cannot be settled.
+        also in an async service, and works after `close()`, too. Raises `OutboxError`, and
+        `UnavailableError` when leases cannot be settled.
         """
         courier, leasing = self._till.courier, self._till.leasing
         connections = self._till.connections
         if outbox is not None and connections.destination is not None:
-            courier = Courier(outbox, connections.destination, lambda: connections.backend, self._probes)
-            leasing = Leasing(None, lambda: connections.backend, courier, self._till.retries)
+            courier = Courier(
+                outbox, connections.destination, lambda: connections.lasting_backend, self._probes
+            )
+            leasing = Leasing(None, lambda: connections.lasting_backend, courier, self._till.retries)
         if courier is None:
             return Delivery()
         if leasing is not None and leasing.is_in_use():
@@ -165,7 +170,7 @@ class Billing:
 
     async def aclose(self) -> None:
         """Close the connections that async functions opened on the running loop."""
-        await self._till.connections.close_async()
+        await self._till.connections.leave_loop()
 
     def llm(
         self,

@@ -64,16 +64,37 @@ class Connections:
         self._make_backend = make_backend
         self._make_async_backend = make_async_backend
         self.destination = destination
+        self.is_closed = False
+
+    @property
+    def backend(self) -> Backend:
+        """The blocking backend; raises `ConfigurationError` once these connections are closed."""
+        self.require_open()
+        return self.lasting_backend
+
+    @property
+    def async_backend(self) -> AsyncBackend:
+        """The awaiting backend; raises `ConfigurationError` once these connections are closed."""
+        self.require_open()
+        return self.lasting_async_backend
 
     @cached_property
-    def backend(self) -> Backend:
-        """The blocking backend."""
+    def lasting_backend(self) -> Backend:
+        """The blocking backend for what was begun before the end: a charge that is owed is never refused."""
         return self._make_backend()
 
     @cached_property
-    def async_backend(self) -> AsyncBackend:
-        """The awaiting backend."""
+    def lasting_async_backend(self) -> AsyncBackend:
+        """The awaiting backend, likewise."""
         return self._make_async_backend()
+
+    def require_open(self) -> None:
+        """Raise `ConfigurationError` once these connections are closed."""
+        if self.is_closed:
+            raise ConfigurationError(
+                "close() has ended this service (at the end of its `with` block, too): make a new one, or "
+                "close it later."
+            )
 
     def within(self, connection: Any) -> "Connections":
         """Return connections whose operations are part of the caller's own transaction."""
@@ -83,14 +104,20 @@ class Connections:
         )
 
     def close(self) -> None:
-        """Close the blocking backend, if it was ever used."""
-        if "backend" in self.__dict__:
-            self.backend.close()
+        """Close the blocking backend, if it was ever used, and open it for nobody."""
+        self.is_closed = True
+        if "lasting_backend" in self.__dict__:
+            self.lasting_backend.close()
 
     async def close_async(self) -> None:
+        """Close the running loop's part of the awaiting backend, and open it for nobody."""
+        self.is_closed = True
+        await self.leave_loop()
+
+    async def leave_loop(self) -> None:
         """Close the running loop's part of the awaiting backend, if it was ever used."""
-        if "async_backend" in self.__dict__:
-            await self.async_backend.close()
+        if "lasting_async_backend" in self.__dict__:
+            await self.lasting_async_backend.close()
 
 
 def connect(source: Source, credential: Credential, options: Options) -> Connections:

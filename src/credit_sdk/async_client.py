@@ -49,7 +49,7 @@ class AsyncBillingClient(Billing):
         return AsyncAlerts(self._till)
 
     async def close(self) -> None:
-        """Close the connections; the client opens new ones if it is used again."""
+        """Close the connections, for good: every further call raises `ConfigurationError`."""
         await self._till.close_async()
 
     async def __aenter__(self) -> Self:

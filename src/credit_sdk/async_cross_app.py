@@ -126,7 +126,7 @@ class AsyncCrossApp(CrossAppSettings):
         return await run_async(retrying(operation, self._retries), view)
 
     async def close(self) -> None:
-        """Close the connections; the session goes on."""
+        """Close the connections, for good; the session goes on elsewhere."""
         await self._connections.close_async()
 
     async def __aenter__(self) -> Self:

@@ -237,7 +237,7 @@ class AsyncCreditSDK(Billing):
         return await run_async(retrying(operation, self._till.retries), self._till.connections.async_backend)
 
     async def close(self) -> None:
-        """Close the connections; the SDK opens new ones if it is used again."""
+        """Close the connections, for good: every further call raises `ConfigurationError`."""
         await self._till.close_async()
 
     async def __aenter__(self) -> Self:

@@ -49,7 +49,7 @@ class BillingClient(Billing):
         return Alerts(self._till)
 
     def close(self) -> None:
-        """Close the connections; the client opens new ones if it is used again."""
+        """Close the connections, for good: every further call raises `ConfigurationError`."""
         self._till.close()
 
     def __enter__(self) -> Self:

@@ -126,7 +126,7 @@ class CrossApp(CrossAppSettings):
         return run(retrying(operation, self._retries), view)
 
     def close(self) -> None:
-        """Close the connections; the session goes on."""
+        """Close the connections, for good; the session goes on elsewhere."""
         self._connections.close()
 
     def __enter__(self) -> Self:

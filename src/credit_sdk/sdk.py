@@ -237,7 +237,7 @@ class CreditSDK(Billing):
         return run(retrying(operation, self._till.retries), self._till.connections.backend)
 
     def close(self) -> None:
-        """Close the connections; the SDK opens new ones if it is used again."""
+        """Close the connections, for good: every further call raises `ConfigurationError`."""
         self._till.close()
 
     def __enter__(self) -> Self:

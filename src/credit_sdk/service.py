@@ -336,7 +336,7 @@ class CreditDeductionService(Billing):
         return run(retrying(operation, self._till.retries), self._till.connections.backend)
 
     def close(self) -> None:
-        """Close the connections; the service opens new ones if it is used again."""
+        """Close the connections, for good: every further call raises `ConfigurationError`."""
         self._till.close()
 
     def __enter__(self) -> Self:

@@ -120,7 +120,7 @@ def test_a_pool_that_is_used_up_takes_nothing(
     monkeypatch.setattr(sql_backend, "POOL_TIMEOUT_SECONDS", 0.05)
     backend = sql_backend.SqlBackend(database_url, pool_size=1)
     with CreditDeductionService(database_url, **QUICK) as billing:
-        billing._till.connections.backend = backend
+        billing._till.connections.lasting_backend = backend
         lender = backend._lenders.get()
         lent = lender.lend()
         with pytest.raises(UnavailableError, match="All connections"):

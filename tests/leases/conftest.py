@@ -85,15 +85,15 @@ class Process:
         self.line = Line(town.ledger)
         self.billing = CreditDeductionService(town.ledger, retries=ONCE, lease=policy)
         till = self.billing._till
-        till.connections.__dict__["backend"] = self.line
+        till.connections.__dict__["lasting_backend"] = self.line
         place = Place(town.folder, slot, town.alive.__contains__)
         self.leases = UnhurriedLeases(
             place, lambda: self.line, town.debts, ONCE, clock=lambda: town.clock.now().timestamp()
         )
-        leasing = till.leasing
-        assert isinstance(leasing, Leasing)
-        leasing._leases = PerProcess(lambda: self.leases, Leases.close)
-        leasing._leases.get()
+        assert isinstance(till.leasing, Leasing)
+        self.leasing = till.leasing
+        self.leasing._leases = PerProcess(lambda: self.leases, Leases.close)
+        self.leasing._leases.get()
 
     def spend(self, credits: int, **options: Any) -> bool:
         """Charge something; whether a lease paid it."""

@@ -86,7 +86,7 @@ def test_a_journal_that_is_no_journal_is_put_aside(town: Town, caplog: pytest.Lo
     process = succeed(town)
     assert process.journals() == []
     assert "damaged" in caplog.text
-    assert process.spend(1)
+    assert town.process().spend(1)
 
 
 def test_a_journal_that_cannot_be_read_is_kept_and_in_the_way_of_no_other(

@@ -108,7 +108,7 @@ class Leasing(RuleBasedStateMachine):
 
     @rule(process=processes)
     def close(self, process: Process) -> None:
-        self.attempt(process, {}, process.billing.close)
+        self.attempt(process, {}, process.leasing.close)
 
     @rule(process=processes)
     def kill(self, process: Process) -> None:

@@ -33,7 +33,7 @@ class SlowBackend(AsyncMemoryBackend):
 def slow_billing(ledger: MemoryLedger) -> AsyncCreditDeductionService:
     billing = AsyncCreditDeductionService(ledger)
     # The backend is made when it is first used; this one is there before.
-    billing._till.connections.async_backend = SlowBackend(ledger)
+    billing._till.connections.lasting_async_backend = SlowBackend(ledger)
     return billing
 
 
@@ -154,7 +154,7 @@ def test_a_loop_that_shuts_down_sees_the_capture_through(
     async def main() -> None:
         finished = asyncio.Event()
         billing = AsyncCreditDeductionService(ledger)
-        billing._till.connections.async_backend = SlowBackend(ledger)
+        billing._till.connections.lasting_async_backend = SlowBackend(ledger)
 
         async def work() -> None:
             async with billing.charge(ada, 10, service_type="contact_lookup"):

@@ -62,7 +62,7 @@ def backend(books: MemoryLedger) -> WatchedBackend:
 @pytest.fixture
 def billing(books: MemoryLedger, backend: WatchedBackend) -> AsyncCreditDeductionService:
     service = AsyncCreditDeductionService(books, retries=NO_RETRIES)
-    service._till.connections.async_backend = backend
+    service._till.connections.lasting_async_backend = backend
     return service
 
 
@@ -206,7 +206,7 @@ def test_many_charges_are_sent_a_thousand_at_a_time(books: MemoryLedger) -> None
     fields = {"org_id": "acme", "user_id": "ann", "credits": "0.01", "service_type": "lookup"}
     charges = [parse(Deduct, fields) for _ in range(2 * LARGEST_BATCH + 1)]
     with CreditDeductionService(books) as billing:
-        billing._till.connections.backend = Sizing(books)
+        billing._till.connections.lasting_backend = Sizing(books)
         result = billing.deduct_many(charges)
         assert [outcome.request_id for outcome in result] == [charge.request_id for charge in charges]
         again = billing.deduct_many(charges)

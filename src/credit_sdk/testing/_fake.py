@@ -84,12 +84,12 @@ class FakeCredits(ReadableBooks):
         till, probes = own._till, own._probes  # noqa: SLF001 - this is the service's own library
         connections = till.connections.__dict__
         before = dict(connections), till.courier, till.leasing
-        connections["backend"] = FaultyBackend(self.ledger, self.faults)
-        connections["async_backend"] = AsyncFaultyBackend(self.ledger, self.faults)
+        connections["lasting_backend"] = FaultyBackend(self.ledger, self.faults)
+        connections["lasting_async_backend"] = AsyncFaultyBackend(self.ledger, self.faults)
         courier = _PatientCourier(
             _MortalOutbox(self._folder() / "outbox.sqlite3", self.faults),
             _ADDRESS,
-            lambda: connections["backend"],
+            lambda: connections["lasting_backend"],
             probes,
             now=self.clock.now,
         )
