@@ -11,7 +11,7 @@ from credit_sdk._flows import ChargePlan, Failed, Flow, Growth, Retries, growing
 from credit_sdk._runners import AsyncBackend, AsyncRun, Backend, Keeper, Run, run
 from credit_sdk._telemetry import ChargeSpan
 from credit_sdk.amounts import Amount, parse_price
-from credit_sdk.errors import ConfigurationError
+from credit_sdk.errors import ConfigurationError, ConflictError
 from credit_sdk.models import Hold, Receipt
 from credit_sdk.policy import ChargePolicy
 
@@ -64,10 +64,15 @@ class Terms:
 
     @property
     def receipt(self) -> Receipt:
-        """What was taken; raises `ConfigurationError` when nothing was, or not yet (`is_pending`)."""
+        """What was taken.
+
+        Raises `ConflictError` while it is not settled yet (`is_pending`), `ConfigurationError` if nothing was
+        taken.
+        """
         if self._receipt is None and self.is_pending:
-            raise ConfigurationError(
-                f"Charge {self.request_id} is in the outbox and not confirmed yet: there is no receipt."
+            raise ConflictError(
+                f"Charge {self.request_id} is not settled yet, so there is no receipt: {self._kept_where}. "
+                "`is_pending` says so without an error."
             )
         if self._receipt is None:
             raise ConfigurationError(
@@ -76,6 +81,10 @@ class Terms:
                 else "There is no receipt: the charge is not complete."
             )
         return self._receipt
+
+    @property
+    def _kept_where(self) -> str:
+        return "it is in the outbox, and delivered in the background; `flush_outbox()` does so now"
 
     @property
     def is_charged(self) -> bool:

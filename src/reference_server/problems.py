@@ -30,7 +30,9 @@ class NoSuchAddressError(NotFoundError):
         path = redact_text(raw_path.decode("ascii", "replace"))
         shown = "".join(sign if " " <= sign <= "~" else "?" for sign in path[: LONGEST_PATH_SHOWN + 1])
         more = "..." if len(shown) > LONGEST_PATH_SHOWN else ""
-        super().__init__(f"There is no address {shown[:LONGEST_PATH_SHOWN]}{more} here.")
+        super().__init__(
+            f"There is no address {shown[:LONGEST_PATH_SHOWN]}{more} here; the API is under /api."
+        )
 
 
 class WrongMethodError(MethodNotAllowedError):

@@ -8,6 +8,7 @@ from credit_sdk import (
     Account,
     ChargePolicy,
     ConfigurationError,
+    ConflictError,
     CreditDeductionService,
     IdempotencyConflictError,
     InsufficientCreditsError,
@@ -100,6 +101,15 @@ def test_a_lease_that_is_too_small_for_a_charge_grows_for_it(town: Town) -> None
     assert kinds(process) == ["PlaceHold", "ExtendHold"]
     process.billing.close()
     assert town.books() == (360, 0)
+
+
+def test_a_receipt_of_a_leased_charge_is_not_there_yet_and_says_what_to_do(town: Town) -> None:
+    process = town.process()
+    with process.billing.charge(ADA, 5, service_type="lookup") as charge:
+        pass
+    with pytest.raises(ConflictError, match=r"not settled yet.*`settle_leases\(\)`"):
+        _ = charge.receipt
+    process.billing.close()
 
 
 def test_a_cost_beyond_the_estimate_is_taken_if_the_balance_allows(town: Town) -> None:

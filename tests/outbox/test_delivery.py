@@ -21,7 +21,7 @@ from credit_sdk import (
 )
 from credit_sdk._courier import MOST_UNANSWERED
 from credit_sdk._flows import HandOver
-from credit_sdk.errors import CreditError, UnexpectedResponseError
+from credit_sdk.errors import ConflictError, CreditError, UnexpectedResponseError
 from credit_sdk.models import PendingCharge
 from credit_sdk.operations import CaptureHold, Deduct, PlaceHold, VoidHold
 from tests.outbox.conftest import ADA, Fault, MakeService
@@ -166,6 +166,16 @@ def test_a_disk_that_is_full_when_the_work_is_done_leaves_no_stale_record(
     assert disk.hits
     assert billing.pending_charges() == []
     assert left() == (950, 0)
+
+
+def test_a_receipt_that_is_not_there_yet_says_what_to_do(make_service: MakeService) -> None:
+    billing = make_service()
+    fault = Fault(billing, CaptureHold, error=UnavailableError(), after=False)
+    with billing.charge(ADA, 50, service_type="print_job") as charge:
+        print_label()
+    with pytest.raises(ConflictError, match=r"not settled yet.*`flush_outbox\(\)`"):
+        _ = charge.receipt
+    fault.lasts = False
 
 
 def test_flush_says_what_came_of_it(make_service: MakeService, outbox_path: Path) -> None:

@@ -30,6 +30,8 @@ from credit_sdk import (
     Retries,
     TokenExpiredError,
     UnavailableError,
+    UnexpectedResponseError,
+    ValidationFailedError,
 )
 from credit_sdk.backends._reasons import reason_of
 from credit_sdk.operations import ExpireHolds, RunDue, VerifyLedger
@@ -62,6 +64,9 @@ def nobody_listens() -> int:
 
 
 class Quiet(http.server.BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.send_error(404)
+
     def log_message(self, *_: object) -> None:
         """Say nothing about what cannot be read."""
 
@@ -109,7 +114,31 @@ def test_a_refused_connection_is_called_so(nobody_listens: int, address: str) ->
     for error in errors_of(address.format(port=nobody_listens)):
         assert type(error) is UnavailableError
         assert str(nobody_listens) in error.detail
-        assert error.detail.endswith("cannot be reached (connection refused).")
+        assert "cannot be reached (connection refused)" in error.detail
+
+
+def test_a_server_that_is_stopped_is_named_with_what_to_do(nobody_listens: int) -> None:
+    for error in errors_of(f"http://127.0.0.1:{nobody_listens}"):
+        assert f"127.0.0.1:{nobody_listens}" in error.detail
+        assert "`credits serve`" in error.detail
+        assert "`credits doctor`" in error.detail
+
+
+def test_an_address_where_something_else_is_says_what_an_address_looks_like() -> None:
+    with listening() as port:
+        for error in errors_of(f"http://127.0.0.1:{port}/wrong/path"):
+            assert type(error) is UnexpectedResponseError
+            assert f"127.0.0.1:{port} answered with status " in error.detail
+            assert "such as https://ops.example, to which /api/... is added" in error.detail
+            assert "`credits doctor`" in error.detail
+
+
+@pytest.mark.parametrize("call", ["capture", "void", "get_hold", "refund"])
+def test_an_id_that_is_none_says_which_would_be(call: str) -> None:
+    with CreditDeductionService("memory://") as billing, pytest.raises(ValidationFailedError) as caught:
+        getattr(billing, call)("job-7")
+    name = "charge_id" if call == "refund" else "hold_id"
+    assert caught.value.detail == f"{name}: must be a UUID, such as the id in the answer that made it"
 
 
 @pytest.mark.parametrize(
@@ -144,7 +173,7 @@ def test_a_socket_that_is_not_there_is_called_so(tmp_path: Path) -> None:
 def test_a_certificate_that_is_not_trusted_is_called_so(tmp_path: Path) -> None:
     with listening(self_signed(tmp_path)) as port:
         for error in errors_of(f"https://127.0.0.1:{port}"):
-            assert error.detail.endswith("cannot be reached (TLS: self-signed certificate).")
+            assert "cannot be reached (TLS: self-signed certificate). `credits doctor`" in error.detail
 
 
 def test_tls_where_there_is_none_is_called_so() -> None:
@@ -156,7 +185,7 @@ def test_tls_where_there_is_none_is_called_so() -> None:
 @pytest.mark.parametrize(
     ("credential", "advice"),
     [
-        ({}, "Give api_key=, session_token= or bearer_token=, or set CREDIT_SDK_API_KEY."),
+        ({}, "or set CREDIT_SDK_API_KEY; `credits token create-key` makes a key."),
         ({"api_key": "csk_secret"}, "It was given as api_key=, CREDIT_SDK_API_KEY or API_KEY."),
         ({"session_token": "cst_secret"}, "It was given as session_token=."),
         ({"bearer_token": "cst_secret"}, "It was given as bearer_token=."),

@@ -245,4 +245,4 @@ def test_an_address_that_does_not_exist_is_named(
     assert answer.status_code == 404
     assert answer.json()["code"] == "not_found"
     detail = answer.json()["detail"]
-    assert re.fullmatch(f"There is no address {shown} here.", detail), detail
+    assert re.fullmatch(f"There is no address {shown} here; the API is under /api.", detail), detail

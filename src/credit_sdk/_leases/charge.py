@@ -22,6 +22,12 @@ class _Leasing(Terms):
     _is_own_id: bool
     _promise: Promise | None = None
 
+    @property
+    def _kept_where(self) -> str:
+        if self._promise is None:
+            return super()._kept_where
+        return "it was paid out of a lease, which is settled in the background; `settle_leases()` does so now"
+
     def _needs_books(self, promise: Promise, error: BaseException | None) -> bool:
         """Pay out of the lease, or take the promise back if there is nothing to pay; True if it cannot."""
         plan = self._plan

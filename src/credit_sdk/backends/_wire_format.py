@@ -39,6 +39,14 @@ _ERRORS_BY_STATUS: dict[int, type[CreditError]] = {
     503: UnavailableError,
 }
 _SERVER_ERROR = 500
+_LOOK_FURTHER = ". `credits doctor` says more."
+_NEXT_STEPS = {
+    "connection refused": ": is the server running there (`credits serve`)? `credits doctor` says more.",
+}
+_WRONG_PLACE = (
+    "the address of the books is the server's own, such as https://ops.example, to which /api/... is added. "
+    "`credits doctor` says more."
+)
 _METADATA = frozenset({"request_metadata", "event_metadata"})
 
 
@@ -74,7 +82,10 @@ class Credential:
             return "It was given as api_key=, CREDIT_SDK_API_KEY or API_KEY."
         if self.bearer_token or self.session_token:
             return f"It was given as {'bearer_token' if self.bearer_token else 'session_token'}=."
-        return "Give api_key=, session_token= or bearer_token=, or set CREDIT_SDK_API_KEY."
+        return (
+            "Give api_key=, session_token= or bearer_token=, or set CREDIT_SDK_API_KEY; "
+            "`credits token create-key` makes a key."
+        )
 
     def headers(self) -> dict[str, str]:
         """Return the headers that carry the credential."""
@@ -185,7 +196,7 @@ def _result(
         if headers.get("Content-Type", "").startswith("application/json"):
             # It did carry the operation out, or a proxy cut the answer: asking again tells.
             raise OutcomeUnknownError(f"{detail} ({error.error_count()} fields do not fit).") from None
-        raise UnexpectedResponseError(f"{detail}; is the credits API there?") from None
+        raise UnexpectedResponseError(f"{detail}: {_WRONG_PLACE}") from None
 
 
 def transport_error(error: Exception, host: str, *, sent: bool) -> CreditError:
@@ -193,7 +204,7 @@ def transport_error(error: Exception, host: str, *, sent: bool) -> CreditError:
     reason = reason_of(error)
     if sent:
         return OutcomeUnknownError(f"The connection to {host} was lost before it answered ({reason}).")
-    return UnavailableError(f"{host} cannot be reached ({reason}).")
+    return UnavailableError(f"{host} cannot be reached ({reason}){_NEXT_STEPS.get(reason, _LOOK_FURTHER)}")
 
 
 def explained(error: NotAuthenticatedError, credential: Credential) -> NotAuthenticatedError:
@@ -240,7 +251,8 @@ def _unexplained(status: int, retry_after: float | None, request_id: str | None,
     if status >= _SERVER_ERROR:
         return OutcomeUnknownError.of_figures(detail, figures)
     return UnexpectedResponseError(
-        f"{host} answered with status {status}; is the credits API there?", request_id=request_id
+        f"{host} answered with status {status}, and not as the credits API does: {_WRONG_PLACE}",
+        request_id=request_id,
     )
 
 

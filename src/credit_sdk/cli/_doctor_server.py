@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 import httpx
 
+from credit_sdk.backends._reasons import reason_of
 from credit_sdk.backends._wire_format import Credential, server_url
 from credit_sdk.cli._findings import Finding, clock_finding
 from credit_sdk.errors import CreditError, UnavailableError
@@ -43,7 +44,8 @@ def _get(client: httpx.Client, path: str) -> httpx.Response:
         return client.get(path)
     except httpx.HTTPError as error:
         raise UnavailableError(
-            f"{client.base_url} cannot be reached ({type(error).__name__}): is the server running there?"
+            f"{client.base_url} cannot be reached ({reason_of(error)}): is the server running there "
+            "(`credits serve`)?"
         ) from None
 
 

@@ -198,6 +198,8 @@ def validation_failed(error: ValidationError) -> ValidationFailedError:
 
 
 def _sentence(message: str) -> str:
+    if message.startswith("Input should be a valid UUID"):
+        return "must be a UUID, such as the id in the answer that made it"
     return message.removeprefix("Value error, ").replace(
         _PRINTABLE, "printable ASCII without blanks at the ends"
     )
