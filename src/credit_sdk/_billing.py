@@ -112,6 +112,17 @@ class Billing:
             courier.wake_if_waiting()
             leasing.wake_if_left()
 
+    if not TYPE_CHECKING:  # type checkers know that there is none
+
+        def __getattr__(self, name: str) -> Any:
+            """Say where a queue is: charges of one thread come one after the other, and need none."""
+            words = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if name == "queue":
+                words += (
+                    ": tasks have one, of AsyncCreditDeductionService; deduct_many() sends many charges at once"
+                )
+            raise AttributeError(words, name=name, obj=self)
+
     @property
     def prices(self) -> PriceList:
         """The prices of operations whose cost is not given, in credits."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
 
+from reference_server.dashboard.rendering import Pages
 from tests.dashboard.visiting import home, live
 
 if TYPE_CHECKING:
@@ -200,6 +202,29 @@ def test_what_is_no_organisation_is_a_page_not_a_failure(
     )
     assert answer.status_code in {403, 404, 422}
     assert answer.headers["content-type"].startswith("text/html")
+
+
+@pytest.mark.parametrize(
+    ("caller", "words"),
+    [("outsider", "not a member of this organisation"), ("system_admin", "There is no organisation")],
+)
+def test_a_refusal_is_a_page_without_filters(
+    server: Running, shared_organization: Organization, caller: str, words: str
+) -> None:
+    answer = server.get(
+        "/dashboard/organizations/nowhere/charges", cookie=shared_organization.sessions[caller]
+    )
+    assert answer.status_code == 403
+    assert words in answer.text
+    assert "<form class=" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("days", "words"), [("99.0", "99 days"), ("1", "1 day"), ("1.04", "1 day"), ("0.52", "0.5 days")]
+)
+def test_days_are_told_as_people_tell_them(days: str, words: str) -> None:
+    template = Pages(None)._templates.from_string("{{ days | days }}")
+    assert template.render(days=Decimal(days)) == words
 
 
 def test_credits_are_bought_where_they_are_sold(

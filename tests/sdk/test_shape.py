@@ -127,3 +127,11 @@ def test_the_package_has_a_licence_and_a_readme_that_reads_well_elsewhere() -> N
     # A package index shows the page without the folders that relative links lead to.
     links = re.findall(r"\]\(([^)]+)\)", (root / project["readme"]).read_text())
     assert [link for link in links if not link.startswith("https://")] == []
+
+
+def test_a_blocking_service_says_where_queues_are() -> None:
+    with CreditDeductionService("memory://") as billing:
+        with pytest.raises(AttributeError, match=r"AsyncCreditDeductionService.*deduct_many\(\)"):
+            getattr(billing, "queue")()  # noqa: B009 - type checkers know that there is none
+        with pytest.raises(AttributeError, match=r"no attribute 'nonsense'$"):
+            getattr(billing, "nonsense")  # noqa: B009

@@ -79,7 +79,11 @@ def test_credits_reach_a_member_by_grant_and_allocation(run: Run, organization: 
     pool = answer(run("grant", "500", "--org", organization.org_id, "--paid", "25", "--json"))
     assert pool["credits_added"] == 500
     code, out, _ = run("allocate", organization.org_id, organization.member, "50", "--notes", "for May")
-    assert (code, out) == (0, f"{organization.member} may spend 150 credits in {organization.org_id}.\n")
+    assert code == 0
+    assert out == (
+        f"{organization.member} has 150 credits allocated in {organization.org_id}: "
+        "150 not used, open holds included.\n"
+    )
 
 
 def test_credits_of_a_users_own(command: Command, server: Running) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import stat
 import threading
 from decimal import Decimal
@@ -235,7 +236,7 @@ def _twice(table: str) -> Callable[[list[str]], list[str]]:
 @pytest.mark.parametrize(
     ("damage", "complaint"),
     [
-        (lambda _: [], "The first line cannot be read"),
+        (lambda _: [], "The first line cannot be read.*Is this one of its files"),
         (lambda lines: lines[1:], "The first line cannot be read"),
         (lambda lines: lines[:-1], "has no end"),
         (lambda lines: [*lines, *lines[-2:]], "something behind it"),
@@ -252,7 +253,11 @@ def _twice(table: str) -> Callable[[list[str]], list[str]]:
         (lambda lines: [lines[0], '{"table": "users", "row": 1}\n', *lines[1:]], "Line 2 is not as"),
         (
             lambda lines: [lines[0].replace('"schema_version":', '"schema_version":9'), *lines[1:]],
-            "`credits migrate`",
+            "install a credit-sdk as new as the one that wrote the file",
+        ),
+        (
+            lambda lines: [re.sub('"schema_version": ?[0-9]+', '"schema_version":1', lines[0]), *lines[1:]],
+            "on the database that the file came from",
         ),
     ],
     ids=[
@@ -271,7 +276,8 @@ def _twice(table: str) -> Callable[[list[str]], list[str]]:
         "no number",
         "a table of everybody",
         "no row",
-        "another version",
+        "a newer version",
+        "an older version",
     ],
 )
 def test_a_damaged_file_changes_nothing(
@@ -334,6 +340,11 @@ def test_the_commands(command: Command, database_url: str, key: str, target_url:
     assert out.startswith("Exported acme: ")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert list(tmp_path.iterdir()) == [file]
+    written = file.read_bytes()
+    code, out, err = command("export", ORG, str(file), "--database-url", database_url)
+    assert (code, out, err) == (1, "", f"credits: {file} is there already; --force replaces it.\n")
+    assert file.read_bytes() == written
+    assert command("export", ORG, str(file), "--force", "--database-url", database_url)[0] == 0
     code, out, _ = command("import", str(file), "--json", DATABASE_URL=target_url)
     document = json.loads(out)
     assert (code, document["org_id"], document["tables"]["credit_pools"]["rows"]) == (0, ORG, 1)
@@ -351,7 +362,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
         (["export", "nobody", str(file)], database_url, "no organisation 'nobody'"),
         (["export", ORG, str(file)], application_url, "role that owns the tables"),
         (["export", ORG, str(tmp_path / "missing" / "books")], database_url, "missing"),
-        (["import", str(file)], target_url, "books"),
+        (["import", str(file)], target_url, "There is no file"),
         (["import", str(binary)], target_url, "is no text"),
     ]
     for arguments, url, words in cases:

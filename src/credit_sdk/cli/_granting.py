@@ -106,4 +106,5 @@ def allocate(
     if as_json:
         print(change.model_dump_json())
         return
-    print(f"{user_id} may spend {format_credits(change.remaining_credits)} credits in {org_id}.")
+    allocated, unused = format_credits(change.allocated_credits), format_credits(change.remaining_credits)
+    print(f"{user_id} has {allocated} credits allocated in {org_id}: {unused} not used, open holds included.")

@@ -9,7 +9,13 @@ from urllib.parse import urlencode
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from credit_sdk import operations
-from credit_sdk.errors import CreditError, NotAuthenticatedError, NotFoundError, PermissionDeniedError
+from credit_sdk.errors import (
+    CreditError,
+    NotAuthenticatedError,
+    NotFoundError,
+    PermissionDeniedError,
+    ValidationFailedError,
+)
 from credit_sdk.identifiers import new_request_id
 from credit_sdk.models import Cap, ChargePage, CreditPool
 from credit_sdk.operations import parse
@@ -73,8 +79,8 @@ class OrganizationScreens:
         status = 200
         try:
             page = await visit.execute(_charges(visit, fields, _PAGE))
-        except CreditError as error:
-            form = _refused(form, error, _FILTERS)
+        except ValidationFailedError as error:
+            form = form.refused(error, _FILTERS)
             status = error.status
         return await self._page(
             visit, "charges.html", status=status, charges=page.items, next=page.next_cursor, form=form

@@ -37,7 +37,7 @@ class Pages:
             loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
         self._templates.filters.update(
-            credits=format_credits, usd=_usd, moment=_moment, day=_day, segment=segment
+            credits=format_credits, usd=_usd, moment=_moment, day=_day, days=_days, segment=segment
         )
         self._templates.globals.update(
             base=BASE_PATH,
@@ -99,6 +99,12 @@ def _moment(moment: datetime) -> Markup:
 
 def _day(day: date) -> Markup:
     return Markup('<time datetime="{:%Y-%m-%d}">{:%Y-%m-%d}</time>').format(day, day)
+
+
+def _days(days: Decimal) -> str:
+    """Return how many days, to a tenth where they are not whole."""
+    shown = f"{days:.1f}".removesuffix(".0")
+    return f"{shown} day" if shown == "1" else f"{shown} days"
 
 
 def segment(text: str) -> str:

@@ -26,7 +26,8 @@ def register(app: typer.Typer) -> None:
 
 def export_books(
     org_id: Annotated[str, typer.Argument(help="The organisation.")],
-    file: Annotated[Path, typer.Argument(help="Where to write; replaced when all is written.")],
+    file: Annotated[Path, typer.Argument(help="Where to write; it is there when all is written.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
@@ -37,6 +38,8 @@ def export_books(
     url = _database_url(database_url)
     from credit_sdk.cli._progress import counting  # noqa: PLC0415
 
+    if file.exists() and not force:
+        raise ConfigurationError(f"{file} is there already; --force replaces it.")
     with _one_line_errors(url), _replacing(file) as out, counting(f"Exporting {org_id}") as advance:
         import psycopg  # noqa: PLC0415
 
@@ -101,5 +104,7 @@ def _reading(path: Path) -> Iterator[TextIO]:
     try:
         with path.open(encoding="utf-8") as lines:
             yield lines
+    except FileNotFoundError:
+        raise ConfigurationError(f"There is no file {path}; `credits export` writes one.") from None
     except UnicodeDecodeError:
-        raise ConfigurationError(f"{path} is no text.") from None
+        raise ConfigurationError(f"{path} is no text: is it what `credits export` wrote?") from None

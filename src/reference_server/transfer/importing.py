@@ -76,10 +76,14 @@ def _is_the_rows_fault(error: psycopg.Error) -> bool:
 def _begin(connection: Connection, opening: Opening, request_id: str) -> None:
     version = prepare(connection)
     if version != opening.schema_version:
-        older = "the database's" if version < opening.schema_version else "the file's"
+        advice = (
+            "install a credit-sdk as new as the one that wrote the file, and run its `credits migrate` here"
+            if version < opening.schema_version
+            else "run `credits migrate` on the database that the file came from, and export anew"
+        )
         raise TransferError(
             f"The file is of version {opening.schema_version} of the schema, the database of {version}: "
-            f"bring {older} up with `credits migrate`, and export anew if it was the file's."
+            f"{advice}."
         )
     known = connection.execute("SELECT FROM public.organizations WHERE id = %s", [opening.org_id]).fetchone()
     if known is not None:

@@ -61,7 +61,9 @@ def read_line(kind: type[_LineT], text: str, what: str) -> _LineT:
         return kind.model_validate_json(text)
     except ValidationError as error:
         wrong = ".".join(map(str, error.errors()[0]["loc"])) or "it"
-        raise TransferError(f"{what} cannot be read: {wrong} is not as `credits export` writes it.") from None
+        raise TransferError(
+            f"{what} cannot be read: {wrong} is not as `credits export` writes it. Is this one of its files?"
+        ) from None
 
 
 def read_row(text: str, number: int) -> tuple[str, dict[str, Any]] | None:
