@@ -118,9 +118,7 @@ class Billing:
             """Say where a queue is: charges of one thread come one after the other, and need none."""
             words = f"{type(self).__name__!r} object has no attribute {name!r}"
             if name == "queue":
-                words += (
-                    ": tasks have one, of AsyncCreditDeductionService; deduct_many() sends many charges at once"
-                )
+                words += ": AsyncCreditDeductionService has one; deduct_many() sends many charges at once"
             raise AttributeError(words, name=name, obj=self)
 
     @property
