@@ -42,9 +42,12 @@ def require_credits(credits: Amount) -> Callable[[FunctionT], FunctionT]:
 def default_sdk() -> CreditSDK:
     """Return the SDK of the environment: `CREDIT_SDK_URL`, `DATABASE_URL` or `API_BASE_URL`.
 
-    Raises `ConfigurationError` if none is set.
+    Once it is closed, the next call makes a new one. Raises `ConfigurationError` if none is set.
     """
-    return _sdk_at(address_from_environment(os.environ))
+    address = address_from_environment(os.environ)
+    if _sdk_at(address)._till.connections.is_closed:  # noqa: SLF001 - the decorators are part of the SDK
+        _sdk_at.cache_clear()
+    return _sdk_at(address)
 
 
 @lru_cache(maxsize=1)

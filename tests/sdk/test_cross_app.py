@@ -171,7 +171,7 @@ def test_a_wrong_password_is_told() -> None:
     problem = {"code": "invalid_token", "detail": "Email or password is wrong."}
     transport = httpx.MockTransport(lambda _: httpx.Response(401, json=problem))
     app = CrossApp("https://ops.example", http_client=httpx.Client(transport=transport), **SETTINGS)
-    with pytest.raises(InvalidTokenError, match="Email or password is wrong"):
+    with pytest.raises(InvalidTokenError, match=r"Email or password is wrong\.$"):
         app.login("user@example.com", "secret")
 
 

@@ -236,6 +236,14 @@ class TestDefaultSdk:
         with pytest.raises(NotFoundError):
             sdk.get_balance(USER)
 
+    def test_is_made_anew_once_it_is_closed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CREDIT_SDK_URL", "memory://")
+        sdk = default_sdk()
+        sdk.close()
+        assert default_sdk() is not sdk
+        with pytest.raises(NotFoundError):
+            default_sdk().get_balance(USER)
+
     def test_decorating_needs_no_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in "CREDIT_SDK_URL", "DATABASE_URL", "API_BASE_URL":
             monkeypatch.delenv(name, raising=False)

@@ -116,6 +116,11 @@ class AppCredential(Credential):
         key = {API_KEY_HEADER: self.api_key} if self.api_key else {}
         return key | ({"Authorization": f"Bearer {self.session_token}"} if self.session_token else {})
 
+    @property
+    def advice(self) -> str:
+        """Nothing: of password, session and application's key, the server has said which one is wrong."""
+        return ""
+
     def of_session(self, session_token: str) -> "Credential":
         """Return the same application's credential with a user's session."""
         return AppCredential(api_key=self.api_key, session_token=session_token)
@@ -211,7 +216,7 @@ def explained(error: NotAuthenticatedError, credential: Credential) -> NotAuthen
     """Return the error saying where the credential came from, or how to give one."""
     if isinstance(error, TokenExpiredError):
         return error
-    return type(error)(f"{error.detail} {credential.advice}", request_id=error.request_id)
+    return type(error)(f"{error.detail} {credential.advice}".rstrip(), request_id=error.request_id)
 
 
 def too_large(host: str) -> CreditError:
