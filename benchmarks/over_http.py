@@ -58,7 +58,7 @@ def _decorator(rounds: int) -> Figure:
         account = billing.account("ada")
         hold = billing.hold(account, 1, service_type="bench")
         _ANSWERS.update(PlaceHold=hold, CaptureHold=billing.capture(hold))
-        billing._till.connections.backend = NoBooks()
+        billing._till.connections.lasting_backend = NoBooks()
         decorated = billing.billable("bench", cost=1, account=account)(lambda: None)
     fields = Deduct(org_id="acme", user_id="ada", credits=Decimal(1), service_type="bench").model_dump()
     return cpu_ratio(
