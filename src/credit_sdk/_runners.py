@@ -27,6 +27,8 @@ from credit_sdk.operations import Operation, ResultT_co
 
 ReturnT = TypeVar("ReturnT")
 
+_SAFEKEEPING = Keep, Forget, HandOver, Recall
+
 pause: Callable[[float], None] = time.sleep
 """How a blocking run waits; `credit_sdk.testing` lets its clock run on instead."""
 pause_async: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -92,16 +94,17 @@ class Run(Generic[ReturnT]):
                 else:
                     step = self._flow.send(answer)
         except StopIteration as end:
-            return cast("ReturnT", end.value)
+            result: ReturnT = end.value
+            return result
         return step
 
     def _carry_out(self, step: Step) -> Any:
         if isinstance(step, Sleep):
             pause(step.seconds)
             return False
-        if isinstance(step, Keep | Forget | HandOver | Recall):
+        if isinstance(step, _SAFEKEEPING):
             return self._keeper is not None and self._keeper.carry_out(step)
-        operation = cast("Operation[Any]", step)
+        operation: Any = step
         if not _telemetry.is_on():
             return self._backend.execute(operation)
         with _telemetry.request(operation, _peer_of(self._backend)):
@@ -178,9 +181,9 @@ class AsyncRun(Generic[ReturnT]):
     async def _carry_out(self, step: Step) -> Any:
         if isinstance(step, Sleep):
             return await self._sleep(step.seconds)
-        if isinstance(step, Keep | Forget | HandOver | Recall):
+        if isinstance(step, _SAFEKEEPING):
             return self._keeper is not None and await self._in_thread(self._keeper, step)
-        operation = cast("Operation[Any]", step)
+        operation: Any = step
         if not _telemetry.is_on():
             return await self._request(operation)
         with _telemetry.request(operation, _peer_of(self._backend)):

@@ -24,6 +24,8 @@ SMALLEST_AMOUNT = Decimal("0.001")
 _SMALLEST_EXPONENT = -3
 _LARGEST_ADJUSTED = 12
 _LARGEST_ADJUSTED_ANSWER = 30
+_LARGEST_WHOLE = 10**12
+_LARGEST_BIGINT = 2**63 - 1
 _CENT = Decimal("0.01")
 LARGEST_MONTHLY_PRICE = Decimal("9999999999.99")
 """The largest price of a subscription, in USD a month: what its column keeps."""
@@ -36,6 +38,9 @@ def parse_credits(value: object, *, argument: str = "credits") -> Decimal:
     Raises `InvalidAmountError` for zero, negatives, NaN, infinities, more than three decimals,
     booleans, anything above 10^12 credits, and whatever is not a number.
     """
+    if type(value) is int and 0 < value <= _LARGEST_WHOLE:
+        # Most amounts are; the rest of this costs several times as much.
+        return Decimal(value)
     amount = _exact(value, argument)
     if amount <= 0:
         raise InvalidAmountError(f"{argument} must be more than zero, not {amount:f}.")
@@ -127,7 +132,8 @@ def _decimal(value: object, argument: str) -> Decimal:
 
 def _parse_balance(value: object, info: ValidationInfo) -> Decimal:
     """Read an amount out of an answer: credits, or database units when the context names their scale."""
-    amount = _exact_answer(value)
+    # Of the integers that databases answer, there is nothing to doubt.
+    amount = Decimal(value) if type(value) is int and abs(value) <= _LARGEST_BIGINT else _exact_answer(value)
     scale = info.context["scale"] if info.context else 1
     return amount / scale if scale != 1 else amount
 

@@ -6,16 +6,14 @@ The server's role can call these and cannot write the tables behind them.
 import secrets
 from typing import Any
 
-import sqlalchemy.exc
-
 from credit_sdk.backends.sql import AsyncSqlBackend
-from credit_sdk.errors import UnavailableError
+from credit_sdk.errors import CreditError, UnavailableError
 from reference_server.credentials import SESSION_PREFIX, SESSION_TTL, digest
 
-_FIND_CALLER = "SELECT identity.find_caller(%s)"
-_RECOGNISE = "SELECT identity.recognise(%s, %s, %s)"
-_OPEN_SESSION = "SELECT identity.open_session(%s, %s, %s, %s)"
-_CLOSE_SESSION = "SELECT identity.close_session(%s)"
+_FIND_CALLER = "SELECT identity.find_caller($1)"
+_RECOGNISE = "SELECT identity.recognise($1, $2, $3)"
+_OPEN_SESSION = "SELECT identity.open_session($1, $2, $3, $4)"
+_CLOSE_SESSION = "SELECT identity.close_session($1)"
 
 Found = dict[str, Any] | None
 
@@ -46,15 +44,12 @@ async def close_session(backend: AsyncSqlBackend, token: str) -> None:
 
 
 async def ask(backend: AsyncSqlBackend, statement: str, *parameters: object) -> Any:
-    """Return the value of a statement that commits by itself, in one round trip.
+    """Return the value of a statement that commits by itself, in one round trip; `$1` is the first parameter.
 
     Raises `UnavailableError`.
     """
     try:
-        async with backend.engine.connect() as connection:
-            await connection.execution_options(isolation_level="AUTOCOMMIT")
-            result = await connection.exec_driver_sql(statement, parameters)
-            return result.scalar_one()
-    except (sqlalchemy.exc.SQLAlchemyError, OSError) as error:
-        reason = type(getattr(error, "orig", error)).__name__
+        return await backend.ask(statement, *parameters)
+    except CreditError as error:
+        reason = type(error.__cause__ or error).__name__
         raise UnavailableError(f"The database cannot be asked ({reason}).") from error

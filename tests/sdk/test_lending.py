@@ -8,6 +8,7 @@ import sqlalchemy.exc
 from sqlalchemy import NullPool, create_engine
 
 from credit_sdk.backends._lending import GuestLender, OwnLender
+from credit_sdk.backends._statements import Call
 
 SIZE = 2
 
@@ -48,7 +49,7 @@ def test_no_more_lines_are_lent_than_there_may_be(lender: OwnLender) -> None:
 def test_a_line_left_in_a_transaction_is_hung_up_and_its_place_is_free(lender: OwnLender) -> None:
     for _ in range(SIZE + 1):
         line = lender.lend()
-        line.cursor.execute("BEGIN")
+        line.connection.pgconn.exec_(b"BEGIN")
         lender.take_back(line)
         assert line.connection.closed
     assert not lender.lend().connection.closed
@@ -63,7 +64,7 @@ def test_who_cannot_connect_takes_no_place(lender: OwnLender, monkeypatch: pytes
         for _ in range(SIZE + 1):
             with pytest.raises(psycopg.OperationalError):
                 lender.lend()
-    assert lender.lend().cursor.execute("SELECT 1").fetchone() == (1,)
+    assert lender.lend().ask(Call(b"SELECT 1", ())).row == (1,)
 
 
 def test_an_old_line_is_replaced(address: str) -> None:
@@ -92,7 +93,8 @@ def test_an_applications_connection_goes_back_as_it_was(address: str, level: str
     engine = create_engine(address, pool_size=1, max_overflow=0, isolation_level=level)
     lender = GuestLender(engine)
     line = lender.lend()
-    assert line.connection.autocommit
+    line.ask(Call(b"SELECT 1", ()))
+    assert line.is_reusable
     lender.take_back(line)
     assert line.connection.autocommit == (level == "AUTOCOMMIT")
     assert lender.lend().connection is line.connection

@@ -13,7 +13,7 @@ from credit_sdk.backends import _first_system, _statements
 from credit_sdk.backends._outcomes import outcome_error
 from credit_sdk.backends._postgres_errors import statement_error, unexplained
 from credit_sdk.backends._statements import Actor, Call, Row
-from credit_sdk.errors import CreditError, SchemaMissingError
+from credit_sdk.errors import CreditError, OutcomeUnknownError, SchemaMissingError
 from credit_sdk.operations import Operation, PlaceBalanceHold, PlaceHold, ResultT_co
 
 
@@ -26,6 +26,9 @@ class Reply:
 
 
 Dialogue: TypeAlias = Generator[Call, Reply, ResultT_co]
+
+
+_HOLDING = frozenset({PlaceHold, PlaceBalanceHold})
 
 
 class Books:
@@ -43,7 +46,7 @@ class Books:
 
     def carrying_out(self, operation: Operation[ResultT_co]) -> Dialogue[ResultT_co]:
         """Yield the calls of an operation; a failed call is thrown in as `psycopg.Error`."""
-        if isinstance(operation, PlaceHold | PlaceBalanceHold):
+        if type(operation) in _HOLDING:
             # Whoever asks for a hold wants to know whether the database was migrated meanwhile.
             self._is_first_system = False
         try:
@@ -56,6 +59,14 @@ class Books:
                 raise
         self._is_first_system = True
         return (yield from self._asking(operation))
+
+    def error(self, error: psycopg.Error) -> CreditError:
+        """Return what a failed statement means."""
+        return statement_error(error, self.host, self._scale)
+
+    def silence(self) -> CreditError:
+        """Return what it means that nothing was answered in time."""
+        return OutcomeUnknownError(f"PostgreSQL at {self.host} did not answer in time.")
 
     def _asking(self, operation: Operation[ResultT_co]) -> Dialogue[ResultT_co]:
         language = _first_system if self._is_first_system else _statements
@@ -80,4 +91,4 @@ class Books:
         refusal: CreditError | None = None
         if self._is_first_system and error.sqlstate == _first_system.RAISED:
             refusal = _first_system.refusal(error, operation)
-        return refusal or outcome_error(statement_error(error, self.host, self._scale), operation)
+        return refusal or outcome_error(self.error(error), operation)

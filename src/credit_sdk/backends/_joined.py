@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection as EngineAsyncConnection
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credit_sdk.backends._books import Books
-from credit_sdk.backends._dialogues import hold_dialogue, hold_dialogue_async
+from credit_sdk.backends._dialogues import asking, asking_async, hold_dialogue, hold_dialogue_async
 from credit_sdk.errors import ConfigurationError
 from credit_sdk.operations import Operation, ResultT_co
 
@@ -37,7 +37,7 @@ class JoinedBackend:
         """Return the operation's result, or raise a `CreditError`."""
         try:
             with _savepoint(self._connection) as connection:
-                return hold_dialogue(psycopg.RawCursor(connection), self._books.carrying_out(operation))
+                return hold_dialogue(asking(connection), self._books.carrying_out(operation))
         except (psycopg.Error, sqlalchemy.exc.SQLAlchemyError) as error:
             raise _unusable(error) from error
 
@@ -60,7 +60,9 @@ class AsyncJoinedBackend:
         """Return the operation's result, or raise a `CreditError`."""
         try:
             async with _savepoint_async(self._connection) as connection:
-                return await hold_dialogue_async(connection, self._books.carrying_out(operation))
+                return await hold_dialogue_async(
+                    asking_async(connection), self._books.carrying_out(operation)
+                )
         except (psycopg.Error, sqlalchemy.exc.SQLAlchemyError) as error:
             raise _unusable(error) from error
 

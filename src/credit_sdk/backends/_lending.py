@@ -13,23 +13,33 @@ import psycopg
 import sqlalchemy.exc
 from sqlalchemy import Engine, PoolProxiedConnection
 
+from credit_sdk.backends._books import Reply
+from credit_sdk.backends._exchanges import Exchanges, Prepared, is_idle
+from credit_sdk.backends._statements import Call
+
+IN_USE = "all connections are in use"
+IN_TRANSACTION = "the engine's connections are in a transaction when they are lent"
+
 
 class Line:
-    """A connection whose statements commit by themselves, with a cursor that is used again and again."""
+    """A connection that is in no transaction: what it is asked commits by itself."""
 
-    __slots__ = ("connection", "cursor", "opened_at", "pooled", "was_autocommit")
+    __slots__ = ("_exchanges", "connection", "opened_at", "pooled")
 
-    def __init__(self, pooled: PoolProxiedConnection) -> None:
+    def __init__(self, pooled: PoolProxiedConnection, prepared: Prepared | None = None) -> None:
         self.pooled = pooled
         self.connection = cast("psycopg.Connection[Any]", pooled.driver_connection)
-        self.cursor = psycopg.RawCursor(self.connection)
         self.opened_at = time.monotonic()
-        self.was_autocommit = self.connection.autocommit
+        self._exchanges = Exchanges(self.connection, prepared)
+
+    def ask(self, call: Call) -> Reply:
+        """Carry one call out."""
+        return self.connection.wait(self._exchanges.answering(call))
 
     @property
     def is_reusable(self) -> bool:
         """Whether it may be lent again: not one that an interrupted call left waiting."""
-        return self.connection.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        return is_idle(self.connection)
 
     def close(self) -> None:
         """Hang up."""
@@ -73,7 +83,7 @@ class OwnLender:
         try:
             self._permits.get(timeout=self._patience)
         except Empty:
-            raise sqlalchemy.exc.TimeoutError("all connections are in use") from None
+            raise sqlalchemy.exc.TimeoutError(IN_USE) from None
         try:
             return self._idle_line() or Line(self.engine.raw_connection())
         except BaseException:
@@ -124,22 +134,27 @@ class GuestLender:
 
     def lend(self) -> Line:
         """Return a line, which has to be given back; raises what connecting raises."""
-        line = Line(self.engine.raw_connection())
-        if not line.was_autocommit:
-            try:
-                line.connection.autocommit = True
-            except BaseException:
-                line.close()
-                raise
+        pooled = self.engine.raw_connection()
+        line = Line(pooled, prepared_on(pooled))
+        if not line.is_reusable:
+            line.close()
+            raise psycopg.ProgrammingError(IN_TRANSACTION)
         return line
 
     def take_back(self, line: Line) -> None:
         """Return the connection to the application's pool."""
         if not line.is_reusable:
             line.close()
-        elif not line.was_autocommit:
-            line.connection.autocommit = False
         line.pooled.close()
 
     def close(self) -> None:
         """Leave the application's engine alone."""
+
+
+def prepared_on(pooled: PoolProxiedConnection) -> Prepared:
+    """Return what the SDK has prepared on a connection of an application's pool, as long as that lives."""
+    connection = cast("psycopg.Connection[Any] | psycopg.AsyncConnection[Any]", pooled.driver_connection)
+    prepared = pooled.info.get(Prepared)
+    if prepared is None:
+        prepared = pooled.info[Prepared] = Prepared(connection.prepare_threshold)
+    return cast("Prepared", prepared)

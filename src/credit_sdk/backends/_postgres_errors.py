@@ -72,6 +72,9 @@ def connection_error(error: Exception, host: str) -> CreditError:
     """Return what a failure to connect to `host` means. Nothing was sent."""
     if isinstance(error, sqlalchemy.exc.TimeoutError):
         return UnavailableError(f"All connections to {host} are in use; raise pool_size or lower the load.")
+    if isinstance(error, sqlalchemy.exc.DBAPIError) and isinstance(error.orig, Exception):
+        # SQLAlchemy says something itself on an engine's first connection.
+        error = error.orig
     text = str(error)
     for signs, kind, sentence in _CONNECTION_SIGNS:
         if any(sign in text for sign in signs):

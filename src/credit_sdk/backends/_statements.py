@@ -6,9 +6,12 @@ of which `scale` make one credit (1000 for millicredits).
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
-from typing import Any, cast, get_args, get_type_hints
+from operator import attrgetter
+from typing import Any, get_args, get_type_hints
 
 from psycopg.types.numeric import Int8
 
@@ -47,9 +50,10 @@ class Signature:
 
     statement: bytes
     attributed: bytes
-    amounts: frozenset[str]
-    documents: frozenset[str]
     fields: tuple[str, ...]
+    encoders: tuple[tuple[int, Callable[[Any, int], object]], ...]
+    """Where arguments are that PostgreSQL takes in another form, and what turns them into it."""
+    values: Callable[[Operation[Any]], tuple[Any, ...]]
 
 
 @cache
@@ -57,6 +61,8 @@ def signature(kind: type[Operation[Any]]) -> Signature:
     """Return the call for a class of operations; arguments are passed by name."""
     fields = tuple(kind.model_fields)
     documents = frozenset[str]().union(*(_fields_of_type(kind, each) for each in _DOCUMENTS))
+    encoders: dict[str, Callable[[Any, int], object]] = dict.fromkeys(documents, _document)
+    encoders |= dict.fromkeys(_fields_of_type(kind, Credits), _amount)
     arguments = [
         f'"{name}" => ${position}{"::jsonb" if name in documents else ""}'
         for position, name in enumerate(fields, start=1)
@@ -66,10 +72,17 @@ def signature(kind: type[Operation[Any]]) -> Signature:
     return Signature(
         statement=_call(kind, arguments),
         attributed=_call(kind, attributed),
-        amounts=_fields_of_type(kind, Credits),
-        documents=documents,
         fields=fields,
+        encoders=tuple((fields.index(name), encode) for name, encode in sorted(encoders.items())),
+        values=_values_of(fields),
     )
+
+
+def _values_of(fields: tuple[str, ...]) -> Callable[[Operation[Any]], tuple[Any, ...]]:
+    # attrgetter answers a tuple only for two or more.
+    if len(fields) > 1:
+        return attrgetter(*fields)
+    return lambda operation: tuple([getattr(operation, name) for name in fields])
 
 
 def _call(kind: type[Operation[Any]], arguments: list[str]) -> bytes:
@@ -90,9 +103,9 @@ def calls(operation: Operation[Any], scale: int, actor: Actor | None = None) -> 
     if isinstance(operation, DeductBatch):
         return [_batch_call(operation, org_id, scale) for org_id in _organizations(operation)]
     shape = signature(type(operation))
-    parameters = tuple(argument(operation, name, scale) for name in shape.fields)
+    parameters = _arguments(operation, shape, scale)
     if actor is None:
-        return [Call(shape.statement, parameters)]
+        return [Call(shape.statement, tuple(parameters))]
     who = {"actor": actor.id, "actor_kind": actor.kind, "request_id": actor.request_id}
     return [Call(shape.attributed, (*parameters, json.dumps(who)))]
 
@@ -101,33 +114,47 @@ def result(
     operation: Operation[ResultT_co], columns: tuple[str, ...], rows: list[Row | None], scale: int
 ) -> ResultT_co:
     """Return the result that the rows (one a call) stand for."""
-    answers = cast("list[Row]", rows)
-    documents = [
-        row[0] if columns == ("document",) else dict(zip(columns, row, strict=True)) for row in answers
-    ]
     if isinstance(operation, DeductBatch):
-        document = {"outcomes": _in_order(operation, documents)}
+        documents = [_answer(columns, row) for row in rows]
+        document: dict[str, Any] = {"outcomes": _in_order(operation, documents)}
     else:
-        document = documents[0]
-    return cast("ResultT_co", operation.result.model_validate(document, context={"scale": scale}))
+        document = _answer(columns, rows[0])
+    found: Any = operation.result.model_validate(document, context={"scale": scale})
+    answered: ResultT_co = found
+    return answered
+
+
+def _answer(columns: tuple[str, ...], row: Row | None) -> dict[str, Any]:
+    values: Any = row
+    return values[0] if columns == _DOCUMENT else dict(zip(columns, values, strict=True))
 
 
 def argument(operation: Operation[Any], name: str, scale: int) -> Any:
     """Return a field as the argument of a function: amounts in the database's units, documents as JSON."""
-    value = getattr(operation, name)
-    if value is None:
-        return None
     shape = signature(type(operation))
-    if name in shape.amounts:
-        return Int8(to_millicredits(value, scale))
-    if isinstance(value, tuple):
-        items = [
-            _item(each, scale) if isinstance(each, Part | PlaceHold | CaptureHold) else each for each in value
-        ]
-        return json.dumps(items, separators=(",", ":"))
-    if name in shape.documents:
+    return _arguments(operation, shape, scale)[shape.fields.index(name)]
+
+
+def _arguments(operation: Operation[Any], shape: Signature, scale: int) -> list[Any]:
+    arguments = list(shape.values(operation))
+    for position, encode in shape.encoders:
+        value = arguments[position]
+        if value is not None:
+            arguments[position] = encode(value, scale)
+    return arguments
+
+
+def _amount(credits: Decimal, scale: int) -> Int8:
+    return Int8(to_millicredits(credits, scale))
+
+
+def _document(value: Any, scale: int) -> str:
+    if not isinstance(value, tuple):
         return json.dumps(value, separators=(",", ":")) if value else "{}"
-    return value
+    items = [
+        _item(each, scale) if isinstance(each, Part | PlaceHold | CaptureHold) else each for each in value
+    ]
+    return json.dumps(items, separators=(",", ":"))
 
 
 def _item(item: Part | PlaceHold | CaptureHold, scale: int) -> dict[str, Any]:
@@ -150,6 +177,7 @@ _DOCUMENTS = (
     tuple[RequestId, ...],
     Events,
 )
+_DOCUMENT = ("document",)
 _BATCH = b"SELECT * FROM ledger.deduct_batch(org_id => $1, charges => $2::jsonb)"
 _CHARGE_FIELDS = ("user_id", "service_type", "service_name", "request_id", "request_metadata", "api_key_id")
 

@@ -1,22 +1,19 @@
-"""Direct SQL: each operation is one call of a stored function on a pooled psycopg connection.
+"""Direct SQL: each operation is one call of a stored function on a psycopg connection that is kept.
 
-SQLAlchemy keeps the pool and knows the caller's engine; the charge itself goes through the driver's
-connection, in one autocommitted statement: one round trip.
+SQLAlchemy reads URLs and knows the caller's engine; the charge itself goes through the driver's connection,
+in one statement that commits by itself: one round trip.
 """
 
 import asyncio
 import math
-import weakref
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from copy import copy
-from typing import Any, cast
+from typing import Any
 
 import psycopg
 import sqlalchemy.exc
-from sqlalchemy import URL, Engine, NullPool, create_engine, event, make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.util import greenlet_spawn
+from sqlalchemy import URL, Engine, NullPool, create_engine, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from credit_sdk._resources import PerLoop, PerProcess
 from credit_sdk.amounts import MILLICREDITS_PER_CREDIT
@@ -24,11 +21,12 @@ from credit_sdk.backends._books import Books
 from credit_sdk.backends._bounded import Bounds, bounded, connecting_bounded
 from credit_sdk.backends._dialogues import hold_dialogue, hold_dialogue_async
 from credit_sdk.backends._joined import AsyncConnection, AsyncJoinedBackend, Connection, JoinedBackend
-from credit_sdk.backends._lending import GuestLender, Lender, OwnLender
+from credit_sdk.backends._lending import GuestLender, Lender, Line, OwnLender
+from credit_sdk.backends._lending_async import AsyncGuestLender, AsyncLender, AsyncLine, AsyncOwnLender
 from credit_sdk.backends._outcomes import outcome_error
-from credit_sdk.backends._postgres_errors import connection_error
-from credit_sdk.backends._statements import Actor
-from credit_sdk.errors import ConfigurationError, OutcomeUnknownError
+from credit_sdk.backends._postgres_errors import connection_error, unexplained
+from credit_sdk.backends._statements import Actor, Call
+from credit_sdk.errors import ConfigurationError
 from credit_sdk.operations import Operation, ResultT_co
 
 DRIVER = "postgresql+psycopg"
@@ -81,22 +79,27 @@ class SqlBackend:
         """The other end, in OpenTelemetry's words."""
         return {"db.system.name": "postgresql", "server.address": self._books.host}
 
-    @property
-    def engine(self) -> Engine:
-        """This process's engine, which opens the connections."""
-        return self._lenders.get().engine
-
     def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
         """Return the operation's result, or raise a `CreditError`."""
-        lender = self._lenders.get()
+        lender, line = self._lend()
         try:
-            line = lender.lend()
-        except (psycopg.Error, sqlalchemy.exc.SQLAlchemyError) as error:
-            raise connection_error(error, self._books.host) from None
-        try:
-            return hold_dialogue(line.cursor, self._books.carrying_out(operation))
+            return hold_dialogue(line.ask, self._books.carrying_out(operation))
         finally:
             lender.take_back(line)
+
+    def ask(self, statement: str, *parameters: object) -> Any:
+        """Return the first value that a statement answers, which commits by itself; None without a row.
+
+        `$1` is the first of the parameters. Raises `CreditError` as an operation does.
+        """
+        lender, line = self._lend()
+        try:
+            reply = line.ask(Call(statement.encode(), parameters))
+        except psycopg.Error as error:
+            raise self._books.error(error) from unexplained(error)
+        finally:
+            lender.take_back(line)
+        return reply.row[0] if reply.row else None
 
     def within(self, connection: Connection) -> JoinedBackend:
         """Return a backend whose operations are part of the caller's own transaction."""
@@ -116,9 +119,16 @@ class SqlBackend:
         """Close the connections, unless the engine is the application's own."""
         self._lenders.close()
 
+    def _lend(self) -> tuple[Lender, Line]:
+        lender = self._lenders.get()
+        try:
+            return lender, lender.lend()
+        except (psycopg.Error, sqlalchemy.exc.SQLAlchemyError) as error:
+            raise connection_error(error, self._books.host) from None
+
 
 class AsyncSqlBackend:
-    """Carries operations out on PostgreSQL, awaiting; one pool for each event loop."""
+    """Carries operations out on PostgreSQL, awaiting; connections of its own for each event loop."""
 
     def __init__(
         self,
@@ -129,18 +139,20 @@ class AsyncSqlBackend:
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
         self._longest = timeout + GRACE_SECONDS + _CANCELLING_SECONDS
+        self._lenders: PerLoop[AsyncLender]
         if isinstance(source, AsyncEngine):
             self._books = Books(host_of(source.url), scale)
-            self._engines = PerLoop(lambda: source, _leave_open)
+            self._lenders = PerLoop(lambda: AsyncGuestLender(source), _close)
         else:
             url = database_url(source)
             self._books = Books(host_of(url), scale)
-            options = _pooling_options(pool_size, timeout)
-            options["connect_args"]["async_creator_fn"] = connecting_bounded(_bounds(timeout))
-            self._engines = PerLoop(
-                lambda: _tracked(create_async_engine(url, **options)),
-                lambda engine: engine.dispose(),
-                abandon=_hang_up,
+            connect = _connector(url, timeout)
+            self._lenders = PerLoop(
+                lambda: AsyncOwnLender(
+                    connect, pool_size, patience=POOL_TIMEOUT_SECONDS, longest_life=RECYCLE_SECONDS
+                ),
+                _close,
+                abandon=lambda lender: lender.abandon(),
             )
 
     @property
@@ -148,20 +160,35 @@ class AsyncSqlBackend:
         """The other end, in OpenTelemetry's words."""
         return {"db.system.name": "postgresql", "server.address": self._books.host}
 
-    @property
-    def engine(self) -> AsyncEngine:
-        """The running loop's engine."""
-        return self._engines.get()
-
     async def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
         """Return the operation's result, or raise a `CreditError`."""
         try:
-            lending = _lent(self.engine, self._books.host)
-            async with asyncio.timeout(self._longest), lending as connection:
-                return await hold_dialogue_async(connection, self._books.carrying_out(operation))
+            async with asyncio.timeout(self._longest):
+                lender, line = await self._lend()
+                try:
+                    return await hold_dialogue_async(line.ask, self._books.carrying_out(operation))
+                finally:
+                    await lender.take_back(line)
         except TimeoutError:
-            late = OutcomeUnknownError(f"PostgreSQL at {self._books.host} did not answer in time.")
-            raise outcome_error(late, operation) from None
+            raise outcome_error(self._books.silence(), operation) from None
+
+    async def ask(self, statement: str, *parameters: object) -> Any:
+        """Return the first value that a statement answers, which commits by itself; None without a row.
+
+        `$1` is the first of the parameters. Raises `CreditError` as an operation does.
+        """
+        try:
+            async with asyncio.timeout(self._longest):
+                lender, line = await self._lend()
+                try:
+                    reply = await line.ask(Call(statement.encode(), parameters))
+                finally:
+                    await lender.take_back(line)
+        except TimeoutError:
+            raise self._books.silence() from None
+        except psycopg.Error as error:
+            raise self._books.error(error) from unexplained(error)
+        return reply.row[0] if reply.row else None
 
     def within(self, connection: AsyncConnection) -> AsyncJoinedBackend:
         """Return a backend whose operations are part of the caller's own transaction."""
@@ -178,30 +205,15 @@ class AsyncSqlBackend:
         return self
 
     async def close(self) -> None:
-        """Close the running loop's pool, unless the engine is the application's own."""
-        await self._engines.close()
+        """Close the running loop's connections, unless the engine is the application's own."""
+        await self._lenders.close()
 
-
-@asynccontextmanager
-async def _lent(engine: AsyncEngine, host: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    """Lend a pooled connection whose statements commit by themselves."""
-    try:
-        pooled = await engine.raw_connection()
-    except (psycopg.Error, sqlalchemy.exc.SQLAlchemyError) as error:
-        raise connection_error(error, host) from None
-    connection = cast("psycopg.AsyncConnection[Any]", pooled.driver_connection)
-    autocommit = connection.autocommit
-    try:
-        if not autocommit:
-            await connection.set_autocommit(True)
-        yield connection
-    finally:
-        # The pool speaks SQLAlchemy's blocking protocol, which awaits through greenlets.
-        if not is_reusable(connection):
-            await greenlet_spawn(pooled.invalidate)
-        elif not autocommit:
-            await connection.set_autocommit(False)
-        await greenlet_spawn(pooled.close)
+    async def _lend(self) -> tuple[AsyncLender, AsyncLine]:
+        lender = self._lenders.get()
+        try:
+            return lender, await lender.lend()
+        except (psycopg.Error, sqlalchemy.exc.SQLAlchemyError) as error:
+            raise connection_error(error, self._books.host) from None
 
 
 def database_url(source: str | URL) -> URL:
@@ -264,23 +276,6 @@ def _milliseconds(timeout: float) -> int:
     return max(1, round(timeout * 1_000))
 
 
-def _pooling_options(pool_size: int, timeout: float) -> dict[str, Any]:
-    """Return how our own awaiting pools are made; `timeout` is in seconds.
-
-    A connection is not tested before use, which would cost a third of the rate: every operation is
-    safe to repeat, so a stale one costs a retry.
-    """
-    return _connecting_options(timeout) | {
-        "pool_size": pool_size,
-        "max_overflow": 0,
-        "pool_timeout": POOL_TIMEOUT_SECONDS,
-        "pool_recycle": RECYCLE_SECONDS,
-        "pool_use_lifo": True,
-        # Every statement commits by itself, so there is nothing to roll back on return.
-        "pool_reset_on_return": None,
-    }
-
-
 def _connecting_options(timeout: float) -> dict[str, Any]:
     """Return how our own engines connect; `timeout` is in seconds."""
     return {
@@ -294,35 +289,16 @@ def _connecting_options(timeout: float) -> dict[str, Any]:
     }
 
 
-def is_reusable(connection: "psycopg.AsyncConnection[Any]") -> bool:
-    """Whether a connection may go back to the pool: not one that an interrupted call left waiting."""
-    return connection.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE
+def _connector(url: URL, timeout: float) -> Callable[[], Awaitable[psycopg.AsyncConnection[Any]]]:
+    """Return what opens an awaiting connection of our own; statements take at most `timeout` seconds."""
+    arguments, named = url.get_dialect()().create_connect_args(url)
+    named |= _connecting_options(timeout)["connect_args"]
+    connect = connecting_bounded(_bounds(timeout))
+    return lambda: connect(*arguments, **named)
 
 
-_driver_connections: weakref.WeakKeyDictionary[AsyncEngine, weakref.WeakSet[Any]] = (
-    weakref.WeakKeyDictionary()
-)
-
-
-def _tracked(engine: AsyncEngine) -> AsyncEngine:
-    """Remember the driver's connections of an engine, so that they can be hung up without its loop."""
-    connections = _driver_connections[engine] = weakref.WeakSet()
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def remember(adapted: Any, _: object) -> None:
-        connections.add(adapted.driver_connection)
-
-    return engine
-
-
-def _hang_up(engine: AsyncEngine) -> None:
-    """Close the connections of an engine whose event loop has ended without closing them."""
-    for connection in list(_driver_connections.get(engine, ())):
-        connection.pgconn.finish()
-
-
-async def _leave_open(_: AsyncEngine) -> None:
-    """Leave the application's own engine alone."""
+async def _close(lender: AsyncLender) -> None:
+    lender.close()
 
 
 __all__ = ["Actor", "AsyncSqlBackend", "SqlBackend", "database_url", "engines_or_urls", "host_of"]

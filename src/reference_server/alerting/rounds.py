@@ -14,7 +14,7 @@ from reference_server.identities import ask
 
 logger = logging.getLogger(__name__)
 
-_DETECT = "SELECT to_jsonb(found) FROM alerts.detect(%s, %s) AS found"
+_DETECT = "SELECT to_jsonb(found) FROM alerts.detect($1, $2) AS found"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 20
 LARGEST_ANSWER = 64 * 1024
 _SPARE_SECONDS = 30
-_LEASE = "SELECT alerts.lease(%s, %s)"
-_SETTLE = "SELECT alerts.settle(%s, %s, %s, %s, %s)"
+_LEASE = "SELECT alerts.lease($1, $2)"
+_SETTLE = "SELECT alerts.settle($1, $2, $3, $4, $5)"
 
 
 @dataclass(frozen=True, slots=True)

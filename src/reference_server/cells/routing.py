@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from credit_sdk.operations import Operation, ResultT_co
     from reference_server.access import Ledger
 
-_LOCATE = "SELECT cells.locate(%s)"
-_MIRROR = "SELECT cells.mirror_member(%s, %s, %s, %s, %s) IS NULL"
+_LOCATE = "SELECT cells.locate($1)"
+_MIRROR = "SELECT cells.mirror_member($1, $2, $3, $4, $5) IS NULL"
 _MOST_REMEMBERED = 100_000
 _BY_ID = (
     operations.GetHold,

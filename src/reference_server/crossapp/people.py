@@ -17,14 +17,14 @@ from reference_server.identities import ask
 GRACE_SECONDS = 60
 """How long a token works that was exchanged for a new one: the answer may be lost, and be asked for again."""
 
-_FIND_LOGIN = "SELECT identity.find_login(%s, %s, %s)"
-_FIND_SESSION = "SELECT identity.find_app_session(%s, %s, %s, %s)"
-_OPEN_SESSION = "SELECT identity.open_app_session(%s, %s, %s, %s, %s::jsonb, %s, %s, %s)"
-_CLOSE_SESSION = "SELECT identity.close_app_session(%s)"
+_FIND_LOGIN = "SELECT identity.find_login($1, $2, $3)"
+_FIND_SESSION = "SELECT identity.find_app_session($1, $2, $3, $4)"
+_OPEN_SESSION = "SELECT identity.open_app_session($1, $2, $3, $4, $5::jsonb, $6, $7, $8)"
+_CLOSE_SESSION = "SELECT identity.close_app_session($1)"
 _SIGNING_KEY = "SELECT identity.signing_key()"
-_KEEP_SIGNING_KEY = "SELECT identity.keep_signing_key(%s, %s, %s)"
-_REHASH = "SELECT identity.rehash_password(%s, %s, %s)"
-_NOTE_USAGE = "SELECT identity.note_app_usage(%s, %s)"
+_KEEP_SIGNING_KEY = "SELECT identity.keep_signing_key($1, $2, $3)"
+_REHASH = "SELECT identity.rehash_password($1, $2, $3)"
+_NOTE_USAGE = "SELECT identity.note_app_usage($1, $2)"
 _PACKAGES = "SELECT identity.list_packages()"
 
 

@@ -20,10 +20,10 @@ from reference_server.llm.problems import SealingUnavailableError
 _NONCE_BYTES = 12
 _NAME_BYTES = 8
 _HINT_SIGNS = 4
-_KEEP = "SELECT identity.keep_provider_key(%s, %s, %s, %s, %s)"
-_FIND = "SELECT identity.find_provider_key(%s, %s)"
-_LIST = "SELECT identity.list_provider_keys(%s)"
-_DROP = "SELECT identity.drop_provider_key(%s, %s, %s)"
+_KEEP = "SELECT identity.keep_provider_key($1, $2, $3, $4, $5)"
+_FIND = "SELECT identity.find_provider_key($1, $2)"
+_LIST = "SELECT identity.list_provider_keys($1)"
+_DROP = "SELECT identity.drop_provider_key($1, $2, $3)"
 
 
 @dataclass(frozen=True, slots=True)

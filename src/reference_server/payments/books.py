@@ -5,11 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import psycopg
-import sqlalchemy.exc
-
-from credit_sdk.amounts import MILLICREDITS_PER_CREDIT
-from credit_sdk.backends._postgres_errors import connection_error, statement_error
 from credit_sdk.backends.sql import AsyncSqlBackend
 from reference_server.payments.packages import Package
 
@@ -24,67 +19,58 @@ class Books:
 
     async def packages(self) -> list[Package]:
         """Return what is for sale now, cheapest first."""
-        rows = await self._ask("SELECT payments.list_packages()")
+        rows = await self.backend.ask("SELECT payments.list_packages()")
         return [Package.model_validate(row) for row in rows]
 
     async def find_buyer(self, user_id: str | None, org_id: str | None) -> Document:
         """Return who buys, and as which customer; raise `NotFoundError` for nobody."""
-        found: Document = await self._ask("SELECT payments.find_buyer(%s, %s)", user_id, org_id)
+        found: Document = await self.backend.ask("SELECT payments.find_buyer($1, $2)", user_id, org_id)
         return found
 
     async def keep_customer(self, customer_id: str, buyer: Document) -> str:
         """Keep a new customer and return which one the buyer is."""
-        statement = "SELECT payments.keep_customer(%s, %s, %s)"
-        kept: str = await self._ask(statement, customer_id, buyer["user_id"], buyer["org_id"])
+        statement = "SELECT payments.keep_customer($1, $2, $3)"
+        kept: str = await self.backend.ask(statement, customer_id, buyer["user_id"], buyer["org_id"])
         return kept
 
     async def open_checkout(self, customer_id: str, package_id: str) -> UUID:
         """Write down what is about to be bought and return its id."""
-        opened: UUID = await self._ask("SELECT payments.open_checkout(%s, %s)", customer_id, package_id)
+        opened: UUID = await self.backend.ask(
+            "SELECT payments.open_checkout($1, $2)", customer_id, package_id
+        )
         return opened
 
     async def note_session(self, checkout_id: UUID, session_id: str) -> None:
         """Write down what Stripe calls a checkout."""
-        await self._ask("SELECT payments.note_session(%s, %s)", checkout_id, session_id)
+        await self.backend.ask("SELECT payments.note_session($1, $2)", checkout_id, session_id)
 
     async def subscriptions(self, user_id: str | None, org_id: str | None) -> list[Document]:
         """Return the subscriptions of a user, or of an organisation."""
-        rows: list[Document] = await self._ask("SELECT payments.list_subscriptions(%s, %s)", user_id, org_id)
+        rows: list[Document] = await self.backend.ask(
+            "SELECT payments.list_subscriptions($1, $2)", user_id, org_id
+        )
         return rows
 
     async def open_top_ups(self) -> int:
         """Write down what is to be bought by itself, and return how much that is."""
-        opened: int = await self._ask("SELECT payments.open_top_ups()")
+        opened: int = await self.backend.ask("SELECT payments.open_top_ups()")
         return opened
 
     async def lease_top_ups(self, seconds: int) -> list[Document]:
         """Take what Stripe is to be asked for, for so many seconds."""
-        leased: list[Document] = await self._ask("SELECT payments.lease_top_ups(%s)", seconds)
+        leased: list[Document] = await self.backend.ask("SELECT payments.lease_top_ups($1)", seconds)
         return leased
 
     async def note_top_up(self, top_up_id: str, payment_id: str) -> None:
         """Write down which payment a top-up is."""
-        await self._ask("SELECT payments.note_top_up(%s, %s)", top_up_id, payment_id)
+        await self.backend.ask("SELECT payments.note_top_up($1, $2)", top_up_id, payment_id)
 
     async def fail_top_up(self, top_up_id: str, reason: str) -> None:
         """Write down that a top-up failed, and why."""
-        await self._ask("SELECT payments.fail_top_up(%s, %s)", top_up_id, reason)
+        await self.backend.ask("SELECT payments.fail_top_up($1, $2)", top_up_id, reason)
 
     async def receive_event(self, event: Document, facts: Document) -> Document:
         """Apply an event once; return its `outcome` and `detail`."""
-        statement = "SELECT payments.receive_event(%s::jsonb, %s::jsonb)"
-        outcome: Document = await self._ask(statement, json.dumps(event), json.dumps(facts))
+        statement = "SELECT payments.receive_event($1::jsonb, $2::jsonb)"
+        outcome: Document = await self.backend.ask(statement, json.dumps(event), json.dumps(facts))
         return outcome
-
-    async def _ask(self, statement: str, *parameters: object) -> Any:
-        host = self.backend.peer["server.address"]
-        try:
-            async with self.backend.engine.connect() as connection:
-                await connection.execution_options(isolation_level="AUTOCOMMIT")
-                return (await connection.exec_driver_sql(statement, parameters)).scalar_one()
-        except sqlalchemy.exc.DBAPIError as error:
-            if isinstance(error.orig, psycopg.Error) and error.orig.sqlstate is not None:
-                raise statement_error(error.orig, host, MILLICREDITS_PER_CREDIT) from None
-            raise connection_error(error.orig or error, host) from None
-        except (sqlalchemy.exc.SQLAlchemyError, OSError) as error:
-            raise connection_error(error, host) from None
