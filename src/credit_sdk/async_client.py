@@ -223,6 +223,31 @@ class AsyncCredits(AsyncResource):
         )
         return changed.caps
 
+    async def top_up(self, org_id: str) -> models.TopUpSettings:
+        """Look at what an organisation buys by itself."""
+        return await self._send(operations.GetTopUp, org_id=org_id)
+
+    async def set_top_up(
+        self, org_id: str, *, package_id: str, payment_method: str, threshold: Amount, monthly_cents: int
+    ) -> models.TopUpSettings:
+        """Buy a package whenever fewer credits are left, for at most so much in a month.
+
+        The payment method is one that Stripe keeps. Raises `NotFoundError` for a package that is not sold
+        once, and for an organisation that has never bought.
+        """
+        return await self._send(
+            operations.SetTopUp,
+            org_id=org_id,
+            package_id=package_id,
+            payment_method=payment_method,
+            threshold=threshold,
+            monthly_cents=monthly_cents,
+        )
+
+    async def remove_top_up(self, org_id: str) -> models.TopUpSettings:
+        """Buy nothing by itself any more."""
+        return await self._send(operations.RemoveTopUp, org_id=org_id)
+
     async def of_user(self, user_id: str) -> models.UserCredits:
         """Look at a user's standing in all their organisations."""
         return await self._send(operations.GetUserCredits, user_id=user_id)

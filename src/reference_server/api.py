@@ -102,7 +102,7 @@ class Api:
         fields = await decode(request, route, path, seconds=self.settings.body_seconds)
         operation = await route.terms.rule(caller, operation_of(route, fields), self.ledger)
         ledger = self.ledger
-        if route.is_audited:
+        if route.is_audited(caller):
             ledger = ledger.on_behalf_of(caller.actor(request.state.request_id))
         result = await ledger.execute(operation)
         if accepted == CSV_TYPE and isinstance(result, ChargePage):

@@ -40,6 +40,12 @@ EXAMPLES: Mapping[type[Operation[Any]], Mapping[str, Any]] = {
     operations.AddCredits: {"credits": 10_000, "purchase_amount": 9.99, "request_id": "order-88"},
     operations.Allocate: {"user_id": "user-7", "allocated_credits": 1_000, "reset_period": "monthly"},
     operations.SetCap: {"scope": "member", "subject": "user-7", "period": "day", "credits": 500},
+    operations.SetTopUp: {
+        "package_id": "standard",
+        "payment_method": "pm_1042",
+        "threshold": 500,
+        "monthly_cents": 20_000,
+    },
     operations.CreateSubscription: {
         "org_id": "test-loopnet",
         "subscription_plan": "platform",

@@ -12,6 +12,7 @@ from credit_sdk.operations import Operation
 from credit_sdk.wire import ADDRESSES, Address
 from reference_server import access, administration, personal
 from reference_server.access import Rule
+from reference_server.callers import Caller, Session
 
 LARGEST_BODY = 64 * 1024
 LARGEST_BATCH_BODY = 2 * 1024 * 1024
@@ -32,6 +33,7 @@ class Terms:
     """Members of a body that are kept in the metadata, with their JSON Schemas."""
 
 
+_GIVING_BACK = (operations.Refund, operations.RefundSpending)
 _FROM_CALLER = frozenset({"api_key_id", "by_payer"})
 _JOB_ID = {"job_id": {"anyOf": [{"type": "string", "maxLength": 255}, {"type": "integer"}, {"type": "null"}]}}
 
@@ -56,6 +58,9 @@ TERMS: Mapping[type[Operation[Any]], Terms] = {
     operations.ListAllocations: Terms(access.reads_organization),
     operations.ListCaps: Terms(access.reads_organization),
     operations.SetCap: Terms(access.sets_in_own_name),
+    operations.GetTopUp: Terms(access.manages_organization),
+    operations.SetTopUp: Terms(access.manages_organization),
+    operations.RemoveTopUp: Terms(access.manages_organization),
     operations.GetUsage: Terms(access.reads_organization),
     operations.GetForecast: Terms(access.reads_organization),
     operations.GetBurnDown: Terms(access.reads_organization),
@@ -111,9 +116,10 @@ class Route:
         fields = self.address.operation.model_fields.items()
         return any(field.is_required() and name not in self.address.path_fields for name, field in fields)
 
-    @property
-    def is_audited(self) -> bool:
-        """Whether it changes something, and is no charge: then the audit names the caller."""
+    def is_audited(self, caller: Caller) -> bool:
+        """Whether the audit names the caller: of changes that are no charges, and of refunds by persons."""
+        if self.address.operation in _GIVING_BACK:
+            return isinstance(caller, Session)
         return self.address.method != "GET" and not self.terms.charging
 
     @property

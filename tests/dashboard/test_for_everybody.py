@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from tests.dashboard.visiting import charge, home
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
     from tests.dashboard.conftest import OpenPage
     from tests.server.conftest import Organization, Running
@@ -26,14 +26,9 @@ def brightness(page: Page) -> float:
     return sum(map(int, re.findall(r"\d+", colour)[:3])) / (3 * 255)
 
 
-def test_the_keyboard_is_enough(organization: Organization, open_page: OpenPage) -> None:
-    page = open_page(f"{home(organization)}/members", session=organization.sessions["owner"])
-    page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
-    page.keyboard.press("Enter")
+def walk_to(page: Page, field: Locator) -> None:
+    """Press the key that leads from field to field until this one has the focus, which is always seen."""
     seen = []
-    field = page.get_by_label(f"Credits for {organization.member}")
     for _ in range(MOST_STEPS):
         page.keyboard.press("Tab")
         focused = page.locator(":focus")
@@ -42,10 +37,36 @@ def test_the_keyboard_is_enough(organization: Organization, open_page: OpenPage)
             break
     expect(field).to_be_focused()
     assert set(seen) == {"solid"}, "the focus cannot be seen"
+
+
+def test_the_keyboard_is_enough(organization: Organization, open_page: OpenPage) -> None:
+    page = open_page(f"{home(organization)}/members", session=organization.sessions["owner"])
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    walk_to(page, page.get_by_label(f"Credits for {organization.member}"))
     page.keyboard.type("10")
     page.keyboard.press("Enter")
     expect(page.get_by_role("status")).to_have_text("The credits were allocated.")
     expect(page.get_by_role("row", name=organization.member)).to_contain_text("110")
+
+
+def test_the_keyboard_is_enough_for_the_plan_and_a_cap(
+    organization: Organization, open_page: OpenPage
+) -> None:
+    page = open_page(home(organization), session=organization.sessions["owner"])
+    walk_to(page, page.get_by_label("Plan", exact=True))
+    page.keyboard.type("hybrid")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("The plan was changed.")
+    expect(page.get_by_role("region", name="Subscription").locator("dd").first).to_have_text("hybrid")
+    walk_to(page, page.get_by_label("At most"))
+    page.keyboard.type("30")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("The cap was set.")
+    expect(page.get_by_role("region", name="Caps of the organisation")).to_contain_text("30 a month")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

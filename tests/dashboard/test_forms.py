@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from tests.server.conftest import Connection, Organization, Running
 
 
+FORMS = {
+    "credits": {"credits": "5"},
+    "allocations": {"user_id": "me", "allocated_credits": "5"},
+    "caps": {"period": "day", "credits": "5"},
+    "subscription": {"new_plan": "hybrid"},
+}
+
+
 def send(
     server: Running, organization: Organization, form: str, caller: str, **fields: Any
 ) -> httpx.Response:
@@ -78,6 +86,8 @@ def test_a_member_is_allocated_more(server: Running, organization: Organization)
         ("credits", {"credits": "5", "purchase_amount": "0.001"}, 422, "Paid (USD): must have at most 2"),
         ("allocations", {"allocated_credits": "0"}, 400, "Credits: must be more than zero"),
         ("allocations", {"allocated_credits": "999999"}, 402, "999,999"),
+        ("caps", {"credits": "-5", "period": "day"}, 400, "At most: must be more than zero"),
+        ("caps", {"credits": "0.0001", "period": "call"}, 400, "At most: must have at most 3"),
     ],
 )
 def test_a_refusal_is_a_sentence_at_the_field(
@@ -103,6 +113,53 @@ def test_a_refusal_is_a_sentence_at_the_field(
         assert f'value="{value}"' in answer.text
 
 
+def plan_of(server: Running, organization: Organization) -> str:
+    address = f"subscriptions/{organization.org_id}"
+    plan: str = server.get(address, bearer=organization.sessions["owner"]).json()["subscription_plan"]
+    return plan
+
+
+def test_the_plan_is_changed(server: Running, organization: Organization, database: Connection) -> None:
+    for plan in ("platform", "hybrid"):
+        sent = send(server, organization, "subscription", "billing_admin", new_plan=plan)
+        assert sent.headers["location"] == f"{home(organization)}?done=planned"
+        assert plan_of(server, organization) == plan
+    shown = server.get(home(organization), cookie=organization.sessions["billing_admin"]).text
+    assert '<option value="hybrid" selected>' in shown
+    rows = database.execute(
+        "select actor, action from audit_log where org_id = %s and action like 'subscription.%%' order by id",
+        [organization.org_id],
+    ).fetchall()
+    billing_admin = organization.users["billing_admin"]
+    assert rows == [(billing_admin, "subscription.created"), (billing_admin, "subscription.updated")]
+
+
+@pytest.mark.parametrize(("plan", "status"), [("gold", 422), ("hybrid", 409)])
+def test_a_plan_that_it_cannot_move_to_is_explained_at_its_field(
+    server: Running, organization: Organization, plan: str, status: int
+) -> None:
+    assert send(server, organization, "subscription", "owner", new_plan="hybrid").status_code == 303
+    answer = send(server, organization, "subscription", "owner", new_plan=plan)
+    assert answer.status_code == status
+    assert re.search(r'<p class="problem" id="new-plan-problem">[^<]', answer.text)
+    assert re.search(r'<select id="new-plan"[^>]*aria-invalid="true"', answer.text)
+
+
+@pytest.mark.parametrize("scope", ["organization", "member"])
+def test_a_cap_is_set_and_removed(server: Running, organization: Organization, scope: str) -> None:
+    subject = {"subject": organization.member} if scope == "member" else {}
+    screen = home(organization) + ("/members" if subject else "")
+    address, owner = f"credits/{organization.org_id}/caps", organization.sessions["owner"]
+    sent = send(server, organization, "caps", "owner", period="day", credits="25.5", **subject)
+    assert sent.headers["location"] == f"{screen}?done=capped"
+    [cap] = server.get(address, bearer=owner).json()["caps"]
+    assert (cap["scope"], cap["period"], cap["credits"]) == (scope, "day", 25.5)
+    assert "25.5 a day" in server.get(sent.headers["location"], cookie=owner).text
+    sent = send(server, organization, "caps", "owner", period="day", credits="", **subject)
+    assert sent.headers["location"] == f"{screen}?done=uncapped"
+    assert server.get(address, bearer=owner).json()["caps"] == []
+
+
 def test_members_are_paged_and_allocated_to_where_they_stand(
     server: Running, organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,7 +183,7 @@ def test_members_are_paged_and_allocated_to_where_they_stand(
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "https://app.example"])
-@pytest.mark.parametrize("form", ["credits", "allocations"])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_forged_form_is_refused(
     server: Running, shared_organization: Organization, form: str, origin: str
 ) -> None:
@@ -136,15 +193,14 @@ def test_a_forged_form_is_refused(
         f"{home(shared_organization)}/{form}",
         cookie=shared_organization.sessions["owner"],
         headers={"Origin": origin},
-        data={"credits": "5"},
+        data=FORMS[form],
     )
     assert answer.status_code == 403
     assert "sent from this site" in answer.text
 
 
-@pytest.mark.parametrize("form", ["credits", "allocations"])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_member_sends_no_form_of_the_administrators(
     server: Running, shared_organization: Organization, form: str
 ) -> None:
-    fields = {"credits": "5"} if form == "credits" else {"user_id": "me", "allocated_credits": "5"}
-    assert send(server, shared_organization, form, "member", **fields).status_code == 403
+    assert send(server, shared_organization, form, "member", **FORMS[form]).status_code == 403

@@ -94,6 +94,42 @@ def test_it_works_without_javascript(
     expect(page.locator("#left")).to_have_text("1,045")
 
 
+def test_an_administrator_changes_the_plan_and_the_caps(
+    server: Running, organization: Organization, open_page: OpenPage
+) -> None:
+    page = open_page(home(organization), session=organization.sessions["admin"])
+    page.get_by_label("Plan", exact=True).select_option("platform")
+    page.get_by_role("button", name="Subscribe").click()
+    expect(page.get_by_role("status")).to_have_text("The plan was changed.")
+    page.get_by_label("Plan", exact=True).select_option("hybrid")
+    page.get_by_role("button", name="Change the plan").click()
+    expect(page.get_by_role("region", name="Subscription").locator("dd").first).to_have_text("hybrid")
+
+    caps = page.get_by_role("region", name="Caps of the organisation")
+    page.get_by_label("Period of the cap").select_option("day")
+    page.get_by_label("At most").fill("30")
+    page.get_by_role("button", name="Set the cap").click()
+    expect(caps.get_by_role("listitem")).to_have_text("30 a day, 0 used")
+    charge(server, organization, credits=5)
+    expect(caps.get_by_role("listitem")).to_have_text("30 a day, 5 used")
+    page.get_by_label("Period of the cap").select_option("day")
+    page.get_by_role("button", name="Set the cap").click()
+    expect(caps).to_contain_text("may spend all that it has")
+
+    page.get_by_role("link", name="Members").click()
+    page.get_by_label("Member", exact=True).select_option(organization.member)
+    page.get_by_label("At most").fill("0")
+    page.get_by_role("button", name="Set the cap").click()
+    field = page.get_by_label("At most")
+    expect(field).to_have_accessible_description(
+        "In credits. Leave it empty to remove the cap. At most: must be more than zero, not 0."
+    )
+    expect(page.get_by_label("Member", exact=True)).to_have_value(organization.member)
+    field.fill("7")
+    page.get_by_role("button", name="Set the cap").click()
+    expect(page.get_by_role("row", name=organization.member)).to_contain_text("at most 7 a month")
+
+
 def test_a_refused_amount_is_explained_at_its_field(organization: Organization, open_page: OpenPage) -> None:
     page = open_page(home(organization), session=organization.sessions["owner"])
     page.get_by_label("Credits", exact=True).fill("-5")

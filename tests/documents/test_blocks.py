@@ -48,6 +48,7 @@ ELSEWHERE = {
         "docs/alerts.md",
         "said = standardwebhooks.Webhook(secret).verify(request.body, request.headers)",
     ): "tests/server/alerting/test_webhooks.py",
+    ("docs/payments.md", "client.credits.set_top_up("): "tests/server/payments/test_top_up_settings.py",
     (
         "docs/expiring-credits.md",
         'client.credits.add("acme", 5_000, expires_in_days=90)',

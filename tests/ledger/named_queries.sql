@@ -49,6 +49,9 @@ SELECT * FROM credit_holds WHERE status = 'held' AND expires_at <= now() ORDER B
 SELECT * FROM credit_holds
 WHERE status = 'held' AND expires_at <= now() AND org_id = 'o' AND user_id = 'u';
 
+-- credit_holds_of_ended_lots
+SELECT * FROM credit_holds WHERE org_id = 'o' AND status = 'held' AND ended_lots IS NOT NULL;
+
 -- user_credit_allocations_org_id_user_id_key
 UPDATE user_credit_allocations SET used_credits = used_credits + 1
 WHERE org_id = 'o' AND user_id = 'u' AND is_active;

@@ -12,7 +12,7 @@ import pytest
 from tests.ledger.conftest import Call, outcome, set_clock
 
 if TYPE_CHECKING:
-    from tests.ledger.conftest import Books, Row
+    from tests.ledger.conftest import Books, Member, Row
 
 NOON = datetime(2026, 3, 20, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -34,7 +34,7 @@ def bare(dated: Books) -> Books:
     return dated
 
 
-def add_lot(books: Books, credits: int, days: int, priority: int | None = None) -> Row:
+def add_lot(books: Books, credits: int, days: float, priority: int | None = None) -> Row:
     return books.do(books.add(credits, expires_at=NOON + days * DAY, priority=priority))
 
 
@@ -307,12 +307,14 @@ def test_what_a_hold_gives_back_late_expires_then(bare: Books) -> None:
     at(bare, 10.1)
     run_due(bare)
     bare.do(bare.void(hold))
-    assert bare.refusal(ann.deduct(1)).state == "CR402"
-    run_due(bare)
     assert (lots(bare), total(bare), due_at(bare)) == ([(5_000, 0, 5_000)], 0, None)
+    assert bare.refusal(ann.deduct(1)).state == "CR402"
+    assert unexplained(bare) == []
 
 
-def test_a_hold_that_was_placed_later_keeps_nothing(bare: Books) -> None:
+@pytest.fixture
+def keeping(bare: Books) -> tuple[Member, Row]:
+    """A member with 7,000 that never expire, and a hold that keeps 2,000 of a lot that has ended."""
     add_lot(bare, 5_000, days=10)
     ann = bare.member(5_000)
     at(bare, 9.9)
@@ -321,10 +323,116 @@ def test_a_hold_that_was_placed_later_keeps_nothing(bare: Books) -> None:
     run_due(bare)
     bare.do(bare.add(7_000))
     bare.do(ann.allocate(7_000))
+    return ann, hold
+
+
+ENDS = ["void", "capture less", "batch of captures", "parts", "overdue"]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_what_a_hold_keeps_is_used_by_no_other_charge(
+    bare: Books, keeping: tuple[Member, Row], end: str
+) -> None:
+    ann, hold = keeping
+    bare.do(ann.deduct(2_000))
+    other = bare.do(ann.hold(1_000, ttl_seconds=86_400))
+    bare.do(bare.capture(other))
+    used = 500
+    less = {"hold_id": str(hold["hold_id"]), "credits": used}
+    if end == "void":
+        bare.do(bare.void(hold))
+        used = 0
+    elif end == "capture less":
+        bare.do(bare.capture(hold, used))
+    elif end == "batch of captures":
+        bare.do(Call("capture_hold_batch", {"org_id": bare.org_id, "captures": [less]}))
+    elif end == "parts":
+        parts = [{"credits": used, "request_id": "part"}]
+        bare.do(Call("charge_hold", {"hold_id": hold["hold_id"], "charges": parts}))
+        bare.do(Call("charge_hold", {"hold_id": hold["hold_id"], "charges": parts, "close": True}))
+    else:
+        at(bare, 11)
+        bare.do(Call("run_due", {}))
+        used = 0
+    assert bare.balance(ann) == (7_000 + used, 3_000 + used, 0)
+    assert lots(bare) == [(5_000, used, 5_000 - used)]
+    assert (total(bare), due_at(bare)) == (7_000 + used, None)
+    assert unexplained(bare) == []
+
+
+def test_a_hold_that_keeps_credits_of_an_ended_lot_makes_no_charge_wait(
+    bare: Books, keeping: tuple[Member, Row]
+) -> None:
+    ann, _ = keeping
+    assert due_at(bare) is None
+    bare.do(bare.add(1))
+    bob = bare.member(1)
+    busy, other = bare.connect(), bare.connect()
+    with busy.transaction():
+        busy.execute(
+            "SELECT FROM user_credit_allocations WHERE user_id = %s FOR NO KEY UPDATE", [bob.user_id]
+        )
+        other.execute("SET lock_timeout = '5s'")
+        assert isinstance(outcome(ann.deduct(1_000), other), dict)
+
+
+def test_what_a_hold_used_of_one_lot_was_not_spent_from_another(
+    bare: Books, keeping: tuple[Member, Row]
+) -> None:
+    _, hold = keeping
+    add_lot(bare, 3_000, days=11)
+    at(bare, 10.3)
+    bare.do(bare.capture(hold))
+    at(bare, 11)
+    assert run_due(bare) == 1
+    assert lots(bare) == [(5_000, 2_000, 3_000), (3_000, 0, 3_000)]
+    assert total(bare) == 9_000
+    assert unexplained(bare) == []
+
+
+def test_a_capture_between_the_end_of_another_lot_and_the_sweep_uses_what_was_kept(
+    bare: Books, keeping: tuple[Member, Row]
+) -> None:
+    ann, hold = keeping
+    add_lot(bare, 3_000, days=10.5)
+    bare.do(ann.deduct(1_000))
+    at(bare, 10.6)
+    bare.do(bare.capture(hold))
+    at(bare, 10.7)
+    assert run_due(bare) == 1
+    assert lots(bare) == [(5_000, 2_000, 3_000), (3_000, 1_000, 2_000)]
+    assert unexplained(bare) == []
+
+
+def test_two_holds_keep_two_lots_one_after_the_other(bare: Books) -> None:
+    add_lot(bare, 2_000, days=10)
+    add_lot(bare, 2_000, days=11)
+    ann = bare.member(4_000)
+    at(bare, 9.9)
+    first = bare.do(ann.hold(1_500, ttl_seconds=86_400))
+    at(bare, 9.95)
+    second = bare.do(ann.hold(2_000, ttl_seconds=86_400))
+    bare.execute("UPDATE credit_holds SET expires_at = %s", NOON + 20 * DAY)
+    at(bare, 10.1)
+    run_due(bare)
+    assert lots(bare) == [(2_000, 2_000, 0), (2_000, 0, 0)]
+    at(bare, 11.1)
+    run_due(bare)
+    assert (lots(bare), total(bare)) == ([(2_000, 2_000, 0), (2_000, 1_500, 500)], 3_500)
+    bare.do(bare.void(first))
+    bare.do(bare.capture(second, 1_800))
+    assert sum(used for _, used, _ in lots(bare)) == 1_800
+    assert {sum(lot) for lot in lots(bare)} == {4_000}
+    assert total(bare) == 1_800
+    assert unexplained(bare) == []
+
+
+def test_a_hold_that_was_placed_later_keeps_nothing(bare: Books, keeping: tuple[Member, Row]) -> None:
+    ann, hold = keeping
     bare.do(ann.hold(7_000))
     bare.do(bare.void(hold))
-    assert run_due(bare) == 1
     assert total(bare) == 7_000
+    assert run_due(bare) == 0
 
 
 def test_what_is_not_allocated_goes_first_then_what_members_have_free(bare: Books) -> None:

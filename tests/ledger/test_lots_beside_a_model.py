@@ -1,7 +1,8 @@
 """Whatever happens in whatever order, lots are what a few lines of Python say that they are.
 
 Everything is allocated to one member. The model uses lots up at each charge, where the ledger works it out
-when lots change; it sweeps at each moment, where the ledger may be late.
+when lots change. In the model lots end in time, where the ledger may be late; which holds keep what is left
+of them is decided by the ledger's sweep.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class Held:
     credits: int
     made: datetime
     hold: Row
+    ended: int = 0
+    """What it keeps of lots that have ended."""
 
 
 @dataclass
@@ -54,7 +57,7 @@ class Model:
 
     @property
     def balance(self) -> int:
-        return self.plain + sum(lot.rest for lot in self.lots)
+        return self.plain + sum(lot.rest for lot in self.lots) + sum(each.ended for each in self.holds)
 
     @property
     def free(self) -> int:
@@ -69,14 +72,21 @@ class Model:
             lot.rest, credits = lot.rest - used, credits - used
         self.plain -= credits
 
-    def sweep(self) -> None:
+    def end(self) -> None:
+        """Let lots end: no more of them is left than is held."""
         self.holds = [each for each in self.holds if each.made + TTL > self.now]
-        kept = 0
+        held = sum(each.credits - each.ended for each in self.holds)
         for lot in self.in_order():
             if lot.ends <= self.now:
-                held = sum(each.credits for each in self.holds if each.made < lot.ends)
-                lot.rest = min(lot.rest, max(held - kept, 0))
-                kept, lot.ended = kept + lot.rest, True
+                lot.rest, lot.ended = min(lot.rest, held), True
+                held -= lot.rest
+
+    def sweep(self) -> None:
+        """Leave what is left of lots that have ended to the holds, the oldest first."""
+        for lot in self.in_order():
+            for held in self.holds if lot.ended else ():
+                kept = min(lot.rest, held.credits - held.ended)
+                lot.rest, held.ended = lot.rest - kept, held.ended + kept
 
 
 @dataclass
@@ -88,12 +98,12 @@ class Both:
     model: Model = field(default_factory=Model)
 
     def do(self, step: tuple[str, Any]) -> None:
-        is_kept = any(lot.ended and lot.rest for lot in self.model.lots)
+        is_kept = any(held.ended for held in self.model.holds)
         getattr(self, f"_{step[0]}")(step[1])
-        self.model.sweep()
+        self.model.end()
         if is_kept:
-            # When a hold that keeps ended credits is over is seen by a sweep, or by who spends next.
-            self.books.do(Call("run_due", {}))
+            # When the time of a hold is over is seen by a sweep, or by who finds too little.
+            self._run_due()
 
     def _lot(self, lot: tuple[int, int, int]) -> None:
         credits, steps, priority = lot
@@ -108,13 +118,18 @@ class Both:
 
     def _add(self, credits: int, **more: Any) -> None:
         # Else what is due would take of the new credits first, which the member does not have yet.
-        self.books.do(Call("run_due", {}))
+        self._run_due()
         self.books.do(Call("add_credits", {"org_id": self.member.org_id, "credits": credits} | more))
         self.books.do(self.member.allocate(credits))
+
+    def _run_due(self) -> None:
+        self.books.do(Call("run_due", {}))
+        self.model.sweep()
 
     def _charge(self, credits: int) -> None:
         if credits <= self.model.free:
             self.books.do(self.member.deduct(credits))
+            self.model.sweep()
             self.model.spend(credits)
         else:
             assert self.books.refusal(self.member.deduct(credits)).figures["available"] == self.model.free
@@ -122,6 +137,7 @@ class Both:
     def _hold(self, credits: int) -> None:
         call = self.member.hold(credits, ttl_seconds=int(TTL.total_seconds()))
         if credits <= self.model.free:
+            self.model.sweep()
             self.model.holds.append(Held(credits, self.model.now, self.books.do(call)))
         else:
             assert self.books.refusal(call).state == "CR402"
@@ -131,7 +147,7 @@ class Both:
             held = self.model.holds.pop(0)
             credits = max(1, round(held.credits * part))
             self.books.do(self.books.capture(held.hold, credits))
-            self.model.spend(credits)
+            self.model.spend(max(credits - held.ended, 0))
 
     def _void(self, _: int) -> None:
         if self.model.holds:
@@ -142,7 +158,7 @@ class Both:
         set_clock(self.books, self.model.now)
 
     def _sweep(self, _: int) -> None:
-        self.books.do(Call("run_due", {}))
+        self._run_due()
         [pool] = self.books.execute(
             "SELECT total_credits - used_credits AS balance FROM organization_credit_pools WHERE org_id = %s",
             self.member.org_id,

@@ -33,9 +33,9 @@ SHAREABLE_COLUMNS = {
     "webhook_endpoints": "org_id, url",
 }
 READING_OF_AN_ORGANISATION = (
-    "get_burn_down", "get_forecast", "get_organization_billing", "get_pool", "get_usage", "list_alerts",
-    "list_allocations", "list_audit", "list_billing_history", "list_caps", "list_charges", "list_members",
-    "list_subscriptions", "list_webhook_deliveries", "list_webhooks",
+    "get_burn_down", "get_forecast", "get_organization_billing", "get_pool", "get_top_up", "get_usage",
+    "list_alerts", "list_allocations", "list_audit", "list_billing_history", "list_caps", "list_charges",
+    "list_members", "list_subscriptions", "list_webhook_deliveries", "list_webhooks",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import secrets
 import socket
 import sys
 import threading
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -36,6 +37,7 @@ class FakeStripe:
         self.answers: dict[str, tuple[Form, dict[str, Any]]] = {}
         self.requests: list[dict[str, Any]] = []
         self.prices: set[str] = set()
+        self.payments: list[dict[str, Any]] = []
 
     def app(self) -> Starlette:
         return Starlette(
@@ -44,12 +46,28 @@ class FakeStripe:
                 Route("/v1/prices", self.make_price, methods=["POST"]),
                 Route("/v1/checkout/sessions", self.open_session, methods=["POST"]),
                 Route("/v1/payment_intents", self.pay, methods=["POST"]),
+                Route("/v1/payment_intents", self.list_payments),
+                Route("/forget", self.forget_keys, methods=["POST"]),
                 Route("/requests", self.list_requests),
             ]
         )
 
     async def list_requests(self, _: Request) -> Response:
         return JSONResponse(self.requests)
+
+    async def forget_keys(self, _: Request) -> Response:
+        """Forget which keys requests had, as Stripe does after a day."""
+        self.answers.clear()
+        return JSONResponse({})
+
+    async def list_payments(self, request: Request) -> Response:
+        """List the payments of a customer, newest first, two on a page."""
+        query = request.query_params
+        found = [each for each in self.payments if each["customer"] == query["customer"]][::-1]
+        ids = [each["id"] for each in found]
+        begin = ids.index(query["starting_after"]) + 1 if "starting_after" in query else 0
+        page = {"object": "list", "url": "/v1/payment_intents", "has_more": len(found) > begin + 2}
+        return JSONResponse(page | {"data": found[begin : begin + 2]})
 
     async def make_customer(self, request: Request) -> Response:
         return await self._made(request, "customer", "cus", ("name", "email"))
@@ -72,7 +90,11 @@ class FakeStripe:
             self.requests.append({"path": request.url.path, "form": form})
             return _error(402, "card_error", "Your card was declined.", refusal)
         fields = ("amount", "currency", "customer", "payment_method")
-        return await self._made(request, "payment_intent", "pi", fields)
+        answer = await self._made(request, "payment_intent", "pi", fields)
+        made = json.loads(answer.body)
+        if answer.status_code == HTTPStatus.OK and made not in self.payments:
+            self.payments.append(made)
+        return answer
 
     async def _made(self, request: Request, kind: str, prefix: str, fields: tuple[str, ...]) -> Response:
         form = dict(parse_qsl((await request.body()).decode()))
@@ -96,6 +118,7 @@ def _object(kind: str, prefix: str, fields: tuple[str, ...], form: Form) -> dict
             made[field] = int(value) if isinstance(FIXTURES[kind][field], int) else value
     if kind == "payment_intent":
         made |= {"status": "succeeded", "amount_received": made["amount"]}
+        made |= {"metadata": {"top_up": form["metadata[top_up]"]}}
     if kind == "checkout.session":
         made |= {"url": f"https://checkout.stripe.com/c/pay/{made['id']}", "status": "open"}
     if kind == "price" and "recurring[interval]" not in form:

@@ -38,6 +38,8 @@ ACTIONS: dict[type[Operation[Any]], str] = {
     operations.CancelSubscription: "subscription.updated",
     operations.AddMember: "member.created",
     operations.SetCap: "cap.created",
+    operations.SetTopUp: "top_up.created",
+    operations.RemoveTopUp: "top_up.deleted",
     operations.SetAlert: "alert.created",
     operations.CreateWebhook: "webhook.created",
     operations.DeleteWebhook: "webhook.deleted",
@@ -72,6 +74,17 @@ def request(kind: type[Operation[Any]], organization: Organization, made: str) -
             f"credits/{org_id}/caps",
             {"scope": "member", "subject": organization.member, "period": "day", "credits": 50},
         ),
+        operations.SetTopUp: (
+            "PUT",
+            f"credits/{org_id}/top-up",
+            {
+                "package_id": made,
+                "payment_method": "pm_1",
+                "threshold": 50,
+                "monthly_cents": 2000,
+            },
+        ),
+        operations.RemoveTopUp: ("DELETE", f"credits/{org_id}/top-up", None),
         operations.SetAlert: (
             "PUT", f"organizations/{org_id}/alerts", {"kind": "pool.low", "threshold": 50},
         ),
@@ -100,7 +113,22 @@ WITH endpoint AS ({WEBHOOK})
 INSERT INTO webhook_deliveries (org_id, endpoint_id, event, payload)
 SELECT %s, endpoint.id, 'webhook.test', '{{}}' FROM endpoint RETURNING id
 """  # noqa: S608
+CUSTOMER = """
+WITH customer AS (
+  INSERT INTO stripe_customers (customer_id, org_id) VALUES ('cus_' || %s, %s)
+), package AS (
+  INSERT INTO credit_packages (id, name, credits, price_cents) VALUES ('pack-' || %s, 'Pack', 100, 2000)
+  RETURNING id
+)
+"""
+PACKAGE = f"{CUSTOMER} SELECT id FROM package"  # noqa: S608
+BUYING = f"""{CUSTOMER}
+INSERT INTO top_up_settings (customer_id, package_id, payment_method, threshold, monthly_cents)
+SELECT 'cus_' || %s, package.id, 'pm_1', 50, 2000 FROM package RETURNING customer_id
+"""  # noqa: S608
 MADE: dict[type[Operation[Any]], str] = {
+    operations.SetTopUp: PACKAGE,
+    operations.RemoveTopUp: BUYING,
     **dict.fromkeys(OF_A_SUBSCRIPTION, SUBSCRIPTION),
     **dict.fromkeys((operations.DeleteWebhook, operations.TestWebhook), WEBHOOK),
     operations.RedeliverWebhook: DELIVERY,
@@ -216,6 +244,66 @@ def test_charges_name_nobody_and_cost_nothing(
     charged = send(server, "consume", organization, ("POST", "credits/deduct", organization.charge()))
     assert charged.status_code == 200
     assert entries(database, organization) == before
+
+
+@pytest.mark.parametrize(("caller", "leaves"), [("system_admin", ["refund.created"]), ("consume", [])])
+def test_refunds_by_persons_are_written_down_and_those_of_programs_are_not(
+    server: Running, organization: Organization, database: Connection, caller: str, leaves: list[str]
+) -> None:
+    charge = send(server, "consume", organization, ("POST", "credits/deduct", organization.charge())).json()
+    before = entries(database, organization)
+    asked = "POST", "credits/refunds", {"charge_id": charge["charge_id"], "reason": "It was not good."}
+    assert send(server, caller, organization, asked).status_code == 200
+    new = [each for each in entries(database, organization) if each not in before]
+    assert [action for _, _, action, *_ in new] == leaves
+    if leaves:
+        assert [new[0][0], new[0][1]] == [name_of(organization, caller, database), "user"]
+        page = server.get(f"organizations/{organization.org_id}/audit", bearer=organization.sessions["admin"])
+        told = page.json()["items"][0]
+        assert told["subject"] == charge["user_id"]
+        assert told["after"] == {
+            "user_id": charge["user_id"],
+            "credits_used": -charge["credits_used"],
+            "refund_of": charge["charge_id"],
+        }
+
+
+def test_a_users_refund_by_an_administrator_is_written_down(
+    server: Running, organization: Organization, database: Connection
+) -> None:
+    user_id = f"spender-of-{organization.org_id}"
+    database.execute(
+        "INSERT INTO users (subject, email, credits) VALUES (%s, %s, 100)", [user_id, f"{user_id}@x.invalid"]
+    )
+    root = organization.sessions["system_admin"]
+    charge = server.post(f"/api/financial/credits/{user_id}/spend", {"amount": 5}, bearer=root).json()
+    before = entries(database, organization)
+    body = {"transaction_id": charge["charge_id"]}
+    headers = {"X-Request-ID": "the-same"}
+    refund = server.post("/api/financial/refunds", body, bearer=root, headers=headers)
+    assert refund.status_code == 200, refund.text
+    [(*said, _)] = [each for each in entries(database, organization) if each not in before]
+    admin = name_of(organization, "system_admin", database)
+    assert said == [admin, "user", "refund.created", "the-same"]
+
+
+def test_packages_are_written_down(database: Connection) -> None:
+    package_id = f"pack-{secrets.token_hex(6)}"
+    database.execute(
+        "INSERT INTO credit_packages (id, name, credits, price_cents) VALUES (%s, 'Pack', 100, 2000)",
+        [package_id],
+    )
+    database.execute("UPDATE credit_packages SET price_cents = 1500 WHERE id = %s", [package_id])
+    database.execute("UPDATE credit_packages SET updated_at = ledger.now() WHERE id = %s", [package_id])
+    rows = database.execute(
+        "SELECT action, actor_kind, details FROM audit_log WHERE subject = %s ORDER BY created_at, id",
+        [package_id],
+    ).fetchall()
+    [made, changed] = rows
+    assert made[:2] == ("package.created", "database")
+    assert changed == (
+        "package.updated", "database", {"before": {"price_cents": 2000}, "after": {"price_cents": 1500}},
+    )  # fmt: skip
 
 
 def test_the_caller_is_forgotten_after_the_request(

@@ -60,6 +60,7 @@ MAY: dict[str, set[str]] = {
     **dict.fromkeys(("AddCredits", "Allocate", "GetOrganizationBilling", "ListBillingHistory"), MANAGING),
     **dict.fromkeys(("CreateSubscription", "UpdateSubscription", "UpgradeSubscription"), MANAGING),
     **dict.fromkeys(("CancelSubscription", "AddMember", "SetCap"), MANAGING),
+    **dict.fromkeys(("GetTopUp", "SetTopUp", "RemoveTopUp"), MANAGING),
     "ListAlerts": READING,
     **dict.fromkeys(("SetAlert", "CreateWebhook", "ListWebhooks", "DeleteWebhook", "TestWebhook"), MANAGING),
     **dict.fromkeys(("ListWebhookDeliveries", "RedeliverWebhook"), MANAGING),
@@ -102,6 +103,7 @@ AMOUNTS = (
     "Allocate",
     "SetCap",
     "SetAlert",
+    "SetTopUp",
     "CheckBalance",
     "Spend",
     "PlaceBalanceHold",
@@ -202,7 +204,9 @@ class Attacker:
             self.unlocked.add(name)
 
     def things(self) -> Fields:
-        return {"org_id": self.organization.org_id, "user_id": self.user_id, "monthly_price": "45.50"}
+        org_id = self.organization.org_id
+        package_id = f"pack-{org_id}"
+        return {"org_id": org_id, "user_id": self.user_id, "monthly_price": "45.50", "package_id": package_id}
 
     def things_for(self, name: str) -> Fields:
         """Make what an operation is about, through the API, and return it by the names of fields."""
@@ -284,6 +288,14 @@ def home(server: Running, database: Connection, make_organization: MakeOrganizat
             "INSERT INTO users (subject, email, credits) VALUES (%s, %s, 100000)",
             [user_id, f"{user_id}@example.com"],
         )
+    database.execute(
+        "INSERT INTO stripe_customers (customer_id, org_id) VALUES (%s, %s)",
+        [f"cus_{made.org_id}", made.org_id],
+    )
+    database.execute(
+        "INSERT INTO credit_packages (id, name, credits, price_cents) VALUES (%s, 'Pack', 100, 2000)",
+        [f"pack-{made.org_id}"],
+    )
     requests = [("add", {"credits": 10**6})]
     requests += [("allocate", {"user_id": made.users[role], "allocated_credits": 10**5}) for role in ROLES]
     for path, body in requests:

@@ -47,7 +47,7 @@ _WRONG_PLACE = (
     "the address of the books is the server's own, such as https://ops.example, to which /api/... is added. "
     "`credits doctor` says more."
 )
-_METADATA = frozenset({"request_metadata", "event_metadata"})
+_METADATA = frozenset({"request_metadata", "event_metadata", "before", "after"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +271,7 @@ def _json(content: bytes) -> dict[str, Any] | None:
 
 
 def _with_plain_metadata(members: dict[str, Any]) -> dict[str, Any]:
-    """Make the metadata of a charge or an event plain JSON again, which knows no `Decimal`."""
+    """Make metadata, and what the audit shows, plain JSON again, which knows no `Decimal`."""
     for name in _METADATA & members.keys():
         members[name] = _plain(members[name])
     return members

@@ -88,6 +88,7 @@ from credit_sdk.models.subscriptions import (
     SystemBilling,
     SystemOrganization,
 )
+from credit_sdk.models.topping_up import TopUpSettings
 
 __all__ = [
     "ActorKind",
@@ -172,6 +173,7 @@ __all__ = [
     "SubscriptionStatus",
     "SystemBilling",
     "SystemOrganization",
+    "TopUpSettings",
     "Transaction",
     "TransactionPage",
     "TransactionType",

@@ -83,6 +83,7 @@ from credit_sdk.operations.subscriptions import (
     UpdateSubscription,
     UpgradeSubscription,
 )
+from credit_sdk.operations.topping_up import GetTopUp, RemoveTopUp, SetTopUp
 
 __all__ = [
     "DEEPEST_METADATA",
@@ -123,6 +124,7 @@ __all__ = [
     "GetStatement",
     "GetSubscription",
     "GetSystemBilling",
+    "GetTopUp",
     "GetUsage",
     "GetUserBilling",
     "GetUserCredits",
@@ -151,12 +153,14 @@ __all__ = [
     "RedeliverWebhook",
     "Refund",
     "RefundSpending",
+    "RemoveTopUp",
     "RequestId",
     "ResultT_co",
     "RunDue",
     "Seal",
     "SetAlert",
     "SetCap",
+    "SetTopUp",
     "Spend",
     "TestWebhook",
     "UpdateSubscription",

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlencode
 
 from starlette.responses import RedirectResponse, Response, StreamingResponse
@@ -17,7 +17,7 @@ from credit_sdk.errors import (
     ValidationFailedError,
 )
 from credit_sdk.identifiers import new_request_id
-from credit_sdk.models import Cap, ChargePage, CreditPool
+from credit_sdk.models import Cap, ChargePage, CreditPool, SubscriptionPlan
 from credit_sdk.operations import parse
 from reference_server.access import manages_organization
 from reference_server.dashboard.forms import Form, read_fields, read_form, trimmed
@@ -30,10 +30,16 @@ _PAGE = 50
 _TOP = 10
 _TOP_UP = {"credits": "Credits", "purchase_amount": "Paid (USD)"}
 _ALLOCATE = {"allocated_credits": "Credits", "user_id": "Member", "reset_period": "Resets", "notes": "Notes"}
+_PLAN = {"new_plan": "Plan"}
+_CAP = {"credits": "At most", "period": "Period of the cap", "subject": "Member"}
+_PERIODS = {"call": "in one call", "hour": "an hour", "day": "a day", "month": "a month"}
 _FILTERS = {"user_id": "Member", "service_type": "Service", "since": "From", "until": "Until"}
 _DONE = {
     "added": "The credits were added to the pool.",
     "allocated": "The credits were allocated.",
+    "planned": "The plan was changed.",
+    "capped": "The cap was set.",
+    "uncapped": "The cap was removed.",
 }
 """What a page says after a form was carried out."""
 
@@ -57,6 +63,41 @@ class OrganizationScreens:
         except CreditError as error:
             return await self._overview(visit, _refused(form, error, _TOP_UP), error.status)
         return _done(visit, "", "added")
+
+    async def change_plan(self, visit: Visit) -> Response:
+        """Move the organisation to another plan, or subscribe it to one."""
+        form = await self._entered(visit)
+        org_id = _org_id(visit)
+        billing = await visit.execute(operations.GetOrganizationBilling(org_id=org_id))
+        try:
+            subscribed = billing.subscription
+            asked = {
+                **form.entered,
+                "subscription_id": str(subscribed.subscription_id) if subscribed else org_id,
+            }
+            move = parse(operations.UpgradeSubscription, asked)
+            if subscribed:
+                await visit.execute(move)
+            else:
+                plan = move.new_plan
+                await visit.execute(operations.CreateSubscription(org_id=org_id, subscription_plan=plan))
+        except CreditError as error:
+            return await self._overview(visit, Form(), error.status, plan=_refused(form, error, _PLAN))
+        return _done(visit, "", "planned")
+
+    async def set_cap(self, visit: Visit) -> Response:
+        """Set or remove a cap of the organisation, or of the member whom the form names."""
+        form = await self._entered(visit)
+        is_of_member = "subject" in form.entered
+        scope = {"scope": "member" if is_of_member else "organization"}
+        try:
+            await visit.execute(_operation(operations.SetCap, visit, form, **scope))
+        except CreditError as error:
+            refused = _refused(form, error, _CAP)
+            show = self._members if is_of_member else self._overview
+            return await show(visit, Form(), error.status, cap=refused)
+        what = "capped" if "credits" in form.entered else "uncapped"
+        return _done(visit, "/members" if is_of_member else "", what)
 
     async def members(self, visit: Visit) -> Response:
         """Show members with their allocations and caps."""
@@ -99,7 +140,15 @@ class OrganizationScreens:
         page = await visit.execute(parse(operations.ListBillingHistory, asked))
         return await self._page(visit, "history.html", events=page.items, next=page.next_cursor)
 
-    async def _overview(self, visit: Visit, form: Form, status: int = 200) -> Response:
+    async def _overview(
+        self,
+        visit: Visit,
+        form: Form,
+        status: int = 200,
+        *,
+        plan: Form | None = None,
+        cap: Form | None = None,
+    ) -> Response:
         org_id = _org_id(visit)
         billing = await visit.execute(operations.GetOrganizationBilling(org_id=org_id))
         return await self._page(
@@ -107,6 +156,10 @@ class OrganizationScreens:
             "organization.html",
             status=status,
             form=form,
+            plan_form=plan or Form(),
+            cap_form=cap or Form(),
+            plans={each: each for each in get_args(SubscriptionPlan)},
+            periods=_PERIODS,
             billing=billing,
             usage=billing.usage_stats_30_days,
             top_users=billing.usage_stats_30_days.by_user[:_TOP],
@@ -117,7 +170,9 @@ class OrganizationScreens:
             now=datetime.now(UTC),
         )
 
-    async def _members(self, visit: Visit, form: Form, status: int = 200) -> Response:
+    async def _members(
+        self, visit: Visit, form: Form, status: int = 200, *, cap: Form | None = None
+    ) -> Response:
         org_id = _org_id(visit)
         await manages_organization(
             visit.session, operations.GetOrganizationBilling(org_id=org_id), visit.ledger
@@ -125,14 +180,19 @@ class OrganizationScreens:
         asked = {"org_id": org_id, "limit": _PAGE, **_place(visit)}
         page = await visit.execute(parse(operations.ListMembers, asked))
         caps: dict[str | None, list[Cap]] = {}
-        for cap in await _caps(visit, org_id, "member"):
-            caps.setdefault(cap.subject, []).append(cap)
+        for each in await _caps(visit, org_id, "member"):
+            caps.setdefault(each.subject, []).append(each)
         return await self._page(
             visit,
             "members.html",
             status=status,
             form=form,
             fresh=Form(),
+            cap_form=cap or Form(),
+            periods=_PERIODS,
+            names={
+                member.user_id: member.name or member.user_email or member.user_id for member in page.items
+            },
             pool=await _pool(visit, org_id),
             members=page.items,
             next=page.next_cursor,
@@ -171,8 +231,10 @@ def _org_id(visit: Visit) -> str:
     return parse(operations.GetPool, {"org_id": visit.request.path_params["org_id"]}).org_id
 
 
-def _operation(kind: type[operations.OperationT], visit: Visit, form: Form) -> operations.OperationT:
-    return parse(kind, {**form.entered, "org_id": _org_id(visit)})
+def _operation(
+    kind: type[operations.OperationT], visit: Visit, form: Form, **more: str
+) -> operations.OperationT:
+    return parse(kind, {**form.entered, **more, "org_id": _org_id(visit)})
 
 
 def _refused(form: Form, error: CreditError, labels: Mapping[str, str]) -> Form:

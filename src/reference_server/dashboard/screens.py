@@ -59,6 +59,8 @@ class Screens:
             f"{BASE_PATH}/system": (SystemScreen(self._pages).show, "GET"),
             _ORGANIZATION: (organization.overview, "GET"),
             f"{_ORGANIZATION}/credits": (organization.add_credits, "POST"),
+            f"{_ORGANIZATION}/subscription": (organization.change_plan, "POST"),
+            f"{_ORGANIZATION}/caps": (organization.set_cap, "POST"),
             f"{_ORGANIZATION}/members": (organization.members, "GET"),
             f"{_ORGANIZATION}/allocations": (organization.allocate, "POST"),
             f"{_ORGANIZATION}/charges": (organization.charges, "GET"),

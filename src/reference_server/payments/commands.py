@@ -5,16 +5,18 @@ import json
 import os
 import re
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
 from credit_sdk.amounts import format_credits, parse_credits, to_millicredits, to_number
 from credit_sdk.errors import ConfigurationError, ConflictError, NotFoundError
+from credit_sdk.operations.topping_up import DEAREST_CENTS
 from reference_server.commands import DatabaseUrl, _database_url, _one_line_errors
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-DEAREST_CENTS = 99_999_999
+Terms: TypeAlias = tuple[str, str, Decimal, int]
+"""Which package, with which payment method, below how many credits, for how many cents a month."""
 
 _LIST = """
     SELECT
@@ -37,7 +39,7 @@ _CUSTOMER = """
     SELECT customer.customer_id
     FROM stripe_customers AS customer
     LEFT JOIN users AS person ON person.id = customer.user_id
-    WHERE customer.org_id = %s OR person.subject = %s OR person.id::text = %s
+    WHERE person.subject = %s OR person.id::text = %s
 """
 _TOP_UP = "SELECT payments.set_top_up(%s, %s, %s, %s, %s)"
 _OWED = """
@@ -85,17 +87,52 @@ def set_top_up(
     """Buy a package by itself whenever fewer credits are left. The buyer must have bought once before."""
     if (org is None) == (user is None):
         raise typer.BadParameter("give either --org or --user.", param_hint="--org")
-    found = _rows(database_url, _CUSTOMER, org, user, user)
-    if not found:
-        raise NotFoundError("This buyer is no customer at Stripe yet: let them buy once.")
-    terms: tuple[object, ...] = (None, None, None, None)
+    terms: Terms | None = None
     if package is not None:
         if not payment_method or monthly_cents == 0:
             raise typer.BadParameter("give --payment-method and --monthly-cents.", param_hint="--package")
-        threshold = to_millicredits(parse_credits(below, argument="below"))
-        terms = (package, payment_method, threshold, monthly_cents)
-    _rows(database_url, _TOP_UP, found[0]["customer_id"], *terms)
+        threshold = parse_credits(below, argument="below")
+        terms = package, payment_method, threshold, monthly_cents
+    if user is not None:
+        _set_for_user(database_url, user, terms)
+    else:
+        _set_for_organization(database_url, str(org), terms)
     typer.echo("Nothing is bought by itself." if package is None else f"Buys {package} by itself.")
+
+
+def _set_for_user(database_url: str | None, user: str, terms: Terms | None) -> None:
+    found = _rows(database_url, _CUSTOMER, user, user)
+    if not found:
+        raise NotFoundError("This buyer is no customer at Stripe yet: let them buy once.")
+    package_id, payment_method, threshold, monthly_cents = terms or (None, None, None, None)
+    millicredits = None if threshold is None else to_millicredits(threshold)
+    _rows(
+        database_url,
+        _TOP_UP,
+        found[0]["customer_id"],
+        package_id,
+        payment_method,
+        millicredits,
+        monthly_cents,
+    )
+
+
+def _set_for_organization(database_url: str | None, org_id: str, terms: Terms | None) -> None:
+    from credit_sdk import BillingClient  # noqa: PLC0415 - other commands need no ledger
+
+    url = _database_url(database_url)
+    with _one_line_errors(url), BillingClient(url) as client:
+        if terms is None:
+            client.credits.remove_top_up(org_id)
+            return
+        package_id, payment_method, threshold, monthly_cents = terms
+        client.credits.set_top_up(
+            org_id,
+            package_id=package_id,
+            payment_method=payment_method,
+            threshold=threshold,
+            monthly_cents=monthly_cents,
+        )
 
 
 def list_packages(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from credit_sdk.errors import PaymentsUnavailableError
 
 if TYPE_CHECKING:
-    from stripe import HTTPXClient, Price, StripeClient
+    from stripe import HTTPXClient, PaymentIntent, Price, StripeClient
     from stripe.checkout import Session
 
 logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 20
 RETRIES = 2
+CLOCKS_APART_SECONDS = 300
+"""By how much the database's clock may be ahead of Stripe's."""
+_TOP_UP = "top_up"
 T = TypeVar("T")
 
 
@@ -68,14 +71,28 @@ class StripeApi:
 
         Raises `PaymentRefusedError` if the card is refused or its owner has to be asked.
         """
+        wanted = params | {"off_session": True, "confirm": True, "metadata": {_TOP_UP: key}}
         call = self._connected().v1.payment_intents.create_async(
-            params | {"off_session": True, "confirm": True},  # type: ignore[arg-type]  # built field by field
+            wanted,  # type: ignore[arg-type]  # built field by field
             {"idempotency_key": f"top-up-{key}"},
         )
-        intent = await _answered(call)
-        if intent.status not in {"succeeded", "processing"}:
-            raise PaymentRefusedError("authentication_required")
-        return intent.id
+        return _paid_by(await _answered(call))
+
+    async def find_charge(self, key: str, *, customer: str, since: int) -> str | None:
+        """Return the id of the payment that was asked for under the key, or None if there is none.
+
+        A day later Stripe forgets under which keys it was asked; what it was told of a payment stays.
+        Raises `PaymentRefusedError` if the payment has failed.
+        """
+        params: Any = {"customer": customer, "created": {"gte": since - CLOCKS_APART_SECONDS}, "limit": 100}
+        page = await _answered(self._connected().v1.payment_intents.list_async(params))
+        while True:
+            for intent in page.data:
+                if intent.metadata.to_dict().get(_TOP_UP) == key:
+                    return _paid_by(intent)
+            if not page.has_more:
+                return None
+            page = await _answered(page.next_page_async())
 
     async def close(self) -> None:
         """Close the connections."""
@@ -94,6 +111,13 @@ class StripeApi:
                 http_client=self._http,
             )
         return self._client
+
+
+def _paid_by(intent: "PaymentIntent") -> str:
+    if intent.status not in {"succeeded", "processing"}:
+        error = intent.last_payment_error
+        raise PaymentRefusedError((error and error.code) or "authentication_required")
+    return intent.id
 
 
 async def _answered(call: Awaitable[T]) -> T:

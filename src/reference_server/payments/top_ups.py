@@ -1,14 +1,17 @@
 """Buying by itself: below a threshold a package is bought again, with the payment method kept at Stripe.
 
 The credits come with the event that tells of the payment, like those of a checkout. What is done here can be
-done twice, and by several processes: a top-up's id is the key under which Stripe charges once.
+done twice, and by several processes: a top-up's id is the key under which Stripe charges once, for a day, and
+who tries again looks first whether there is a payment with this id.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from credit_sdk.errors import CreditError, PaymentsUnavailableError
 from reference_server.payments.books import Books
@@ -16,7 +19,9 @@ from reference_server.payments.stripe_api import RETRIES, TIMEOUT_SECONDS, Payme
 
 logger = logging.getLogger(__name__)
 
-LEASE_SECONDS = TIMEOUT_SECONDS * (RETRIES + 2)
+LONGEST_CALL_SECONDS = TIMEOUT_SECONDS * (RETRIES + 2)
+LEASE_SECONDS = LONGEST_CALL_SECONDS * 3
+"""A lease is one of up to 20 top-ups, which are paid one after the other: those that are late are left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,34 +30,51 @@ class TopUps:
 
     books: Books
     stripe: StripeApi
+    now: Callable[[], float] = time.time
 
     async def run(self) -> int:
         """Do what is due and return how many payments were asked for; raises `UnavailableError`."""
         await self.books.open_top_ups()
         asked = 0
-        while leased := await self.books.lease_top_ups(LEASE_SECONDS):
-            for top_up in leased:
-                asked += await self._pay(top_up)
+        while leased := await self._lease():
+            for top_up, until in leased:
+                asked += await self._pay(top_up, until)
         return asked
 
-    async def _pay(self, top_up: dict[str, object]) -> bool:
+    async def _lease(self) -> list[tuple[dict[str, Any], float]]:
+        # Not the monotonic clock: that may stand still while a process or its machine is stopped.
+        until = self.now() + LEASE_SECONDS - LONGEST_CALL_SECONDS
+        return [(each, until) for each in await self.books.lease_top_ups(LEASE_SECONDS)]
+
+    async def _pay(self, top_up: dict[str, Any], until: float) -> bool:
         top_up_id = str(top_up["id"])
         try:
-            payment_id = await self.stripe.charge_saved(
-                top_up_id,
-                amount=top_up["price_cents"],
-                currency=top_up["currency"],
-                customer=top_up["customer_id"],
-                payment_method=top_up["payment_method"],
-            )
+            payment_id = await self._find(top_up)
+            if payment_id is None:
+                if self.now() > until:
+                    # Somebody else may have it by now, and Stripe may have forgotten its key.
+                    return False
+                payment_id = await self.stripe.charge_saved(
+                    top_up_id,
+                    amount=top_up["price_cents"],
+                    currency=top_up["currency"],
+                    customer=top_up["customer_id"],
+                    payment_method=top_up["payment_method"],
+                )
         except PaymentRefusedError as error:
             await self.books.fail_top_up(top_up_id, error.reason)
             return True
         except PaymentsUnavailableError:
-            # Perhaps it was charged: the same question again, when the lease is over, says so.
+            # Perhaps it was charged: whoever has it next, when the lease is over, looks.
             return False
         await self.books.note_top_up(top_up_id, payment_id)
         return True
+
+    async def _find(self, top_up: dict[str, Any]) -> str | None:
+        if top_up["asked_since"] is None:
+            return None
+        since = int(top_up["asked_since"])
+        return await self.stripe.find_charge(str(top_up["id"]), customer=top_up["customer_id"], since=since)
 
 
 @asynccontextmanager

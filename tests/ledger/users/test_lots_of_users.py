@@ -100,9 +100,39 @@ def test_a_hold_keeps_its_credits_until_it_ends(purse: Purse, find_wrong: Callab
     assert purse.balance() == (3_000, 3_000)
     purse.books.do(purse.capture(kept))
     purse.books.do(purse.void(freed))
-    assert purse.books.refusal(purse.spend(1)).state == "CR402"
-    assert run_due(purse) == 1
     assert purse.balance() == (0, 0)
+    assert purse.amounts() == [5_000, -2_000, -1_000, -2_000]
+    assert run_due(purse) == 0
+    assert find_wrong() == []
+
+
+@pytest.mark.parametrize("end", ["void", "capture less", "overdue"])
+def test_what_a_hold_keeps_is_used_by_nothing_else(
+    purse: Purse, end: str, find_wrong: Callable[[], list[Row]]
+) -> None:
+    give(purse, 5_000, days=1)
+    at(purse, 0.9)
+    hold = purse.books.do(purse.hold(2_000, ttl_seconds=86_400))
+    at(purse, 1.1)
+    run_due(purse)
+    give(purse, 7_000)
+    give(purse, 3_000, days=9)
+    purse.books.do(purse.spend(2_000))
+    assert find_wrong() == []
+    left = 8_000
+    if end == "void":
+        purse.books.do(purse.void(hold))
+    elif end == "capture less":
+        purse.books.do(purse.capture(hold, 500))
+    else:
+        at(purse, 2)
+        purse.books.do(Call("run_due", {}))
+    assert purse.balance() == (left, 0)
+    assert find_wrong() == []
+    at(purse, 9)
+    run_due(purse)
+    # The spending of 2,000 was from the second lot, and the hold's from the first.
+    assert purse.balance() == (7_000, 0)
     assert find_wrong() == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,7 +11,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from credit_sdk import CreditDeductionService, CreditError, Retries, UnavailableError
+from credit_sdk import Account, CreditDeductionService, CreditError, Retries, UnavailableError
 from credit_sdk.cli._app import application
 from credit_sdk.errors import ConflictError, NotFoundError
 from credit_sdk.operations import (
@@ -27,6 +28,7 @@ from credit_sdk.operations import (
     Seal,
     SetCap,
 )
+from reference_server.archiving import archive_before
 from reference_server.cells import moving
 from reference_server.cells.moving import move_organization
 from reference_server.transfer.lines import TransferError
@@ -318,3 +320,37 @@ def test_moves_that_make_no_sense(urls: dict[str, str]) -> None:
     move_organization(urls, ORG, "b")
     with pytest.raises(ConflictError, match="old books stay"):
         move_organization(urls, ORG, HOME)
+
+
+def seal_charges_of(url: str, books: CreditDeductionService, org_id: str) -> None:
+    """Seal until sealing has moved on over all charges, when whoever was at work has ended."""
+    settled = """
+        SELECT settled_before > (SELECT max(created_at) FROM credit_usage_attribution WHERE org_id = %s)
+        FROM ledger_heads WHERE org_id = %s
+    """
+    while True:
+        books.execute(Seal(limit=1_000))
+        if ask(url, settled, org_id, org_id) == [(True,)]:
+            return
+
+
+def test_only_the_database_where_it_lives_archives_it(
+    urls: dict[str, str], source: CreditDeductionService, target: CreditDeductionService
+) -> None:
+    ask(urls[HOME], "INSERT INTO organizations (id, name) VALUES ('other', 'Other')")
+    furnish(urls[HOME], "other")
+    for org_id in (ORG, "other"):
+        account = Account(org_id=org_id, user_id="ann")
+        source.deduct(account, 1, service_type="x", request_id="old", metadata={"company": 7})
+        seal_charges_of(urls[HOME], source, org_id)
+    move_organization(urls, ORG, "b")
+    seal_charges_of(urls["b"], target, ORG)
+    later = datetime.now(UTC) + timedelta(days=1)
+    details = "SELECT org_id, request_metadata FROM credit_usage_attribution ORDER BY org_id"
+    assert archive_before(urls[HOME], later, 10) == 1
+    assert ask(urls[HOME], details) == [(ORG, {"company": 7}), ("other", None)]
+    assert archive_before(urls["b"], later, 10) == 1
+    assert ask(urls["b"], details) == [(ORG, None)]
+    assert sound(urls[HOME])
+    assert sound(urls["b"])
+    assert target.deduct(ANN, 1, service_type="x", request_id="old").replayed

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from credit_sdk.backends.sql import AsyncSqlBackend
 from reference_server.payments.books import Books
 from reference_server.payments.stripe_api import StripeApi
-from reference_server.payments.top_ups import TopUps
+from reference_server.payments.top_ups import LEASE_SECONDS, TopUps
 from tests.peers.fake_stripe import FIXTURES, KEY
 from tests.server.payments.conftest import event
 
@@ -112,6 +114,57 @@ async def test_who_died_after_asking_asks_again_and_is_charged_once(
     assert books.balance(customer.user_id) == Decimal(100)
 
 
+@pytest.mark.parametrize("other_payments", [0, 3])
+async def test_who_was_away_for_longer_than_keys_are_kept_does_not_charge_again(
+    customer: Customer, books: Shop, top_ups: TopUps, fake_stripe: str, other_payments: int
+) -> None:
+    customer.set()
+    await top_ups.run()
+    [(_, payment_id, _)] = customer.all()
+    card = {"customer": customer.id, "payment_method": "pm_good", "amount": 100, "currency": "usd"}
+    for _ in range(other_payments):
+        await top_ups.stripe.charge_saved(secrets.token_hex(8), **card)
+    async with httpx.AsyncClient() as http:
+        (await http.post(f"{fake_stripe}/forget")).raise_for_status()
+    books.database.execute(
+        "UPDATE top_ups SET payment_id = NULL, leased_until = ledger.now() - INTERVAL '1 day',"
+        " created_at = created_at - INTERVAL '30 hours' WHERE customer_id = %s",
+        [customer.id],
+    )
+    assert await top_ups.run() == 1
+    assert [row[1] for row in customer.all()] == [payment_id]
+
+
+async def test_who_has_had_it_for_longer_than_its_lease_does_not_ask(
+    customer: Customer, top_ups: TopUps, fake_stripe: str
+) -> None:
+    """It was stopped in between: somebody else has had the top-up, and Stripe may have forgotten the key."""
+    customer.set()
+    clock = count(0.0, LEASE_SECONDS + 1.0)
+    assert await replace(top_ups, now=lambda: next(clock)).run() == 0
+    async with httpx.AsyncClient() as http:
+        asked = (await http.get(f"{fake_stripe}/requests")).json()
+    assert customer.id not in {each["form"].get("customer") for each in asked if "intents" in each["path"]}
+    assert customer.all()[0][:2] == ("open", None)
+
+
+async def test_a_failure_that_is_told_before_its_payment_is_written_down_is_told_again(
+    customer: Customer, books: Shop, sender: Sender, top_ups: TopUps
+) -> None:
+    customer.set()
+    await top_ups.run()
+    [(_, payment_id, _)] = customer.all()
+    failed = customer.paid(last_payment_error={"code": "insufficient_funds"})
+    told = event("payment_intent.payment_failed", failed)
+    books.database.execute("UPDATE top_ups SET payment_id = NULL WHERE customer_id = %s", [customer.id])
+    assert sender.send(told).status_code == 422
+    books.database.execute(
+        "UPDATE top_ups SET payment_id = %s WHERE customer_id = %s", [payment_id, customer.id]
+    )
+    assert sender.send(told).status_code == 200
+    assert customer.all()[0][::2] == ("failed", "insufficient_funds")
+
+
 async def test_no_more_than_the_months_most(
     customer: Customer, books: Shop, sender: Sender, top_ups: TopUps
 ) -> None:
@@ -193,6 +246,6 @@ def test_the_command(customer: Customer, books: Shop, command: Command) -> None:
     )
     assert settings == (5_000, 4_000, True)
     assert command(*about, **environment) == (0, "Nothing is bought by itself.\n", "")
-    stranger = ("payments", "top-up", "--org", secrets.token_hex(4), *terms)
+    stranger = ("payments", "top-up", "--user", secrets.token_hex(4), *terms)
     code, _, error = command(*stranger, **environment)
     assert (code, "no customer at Stripe" in error) == (1, True)

@@ -30,6 +30,8 @@ BEGIN
     SELECT head.*
     FROM public.ledger_heads AS head
     WHERE head.archived_before < least(archive."before", head.settled_before)
+      -- What has left stays as it was, and is archived where it is now.
+      AND NOT ledger.is_elsewhere(head.org_id)
     ORDER BY head.org_id
     FOR NO KEY UPDATE SKIP LOCKED
   LOOP

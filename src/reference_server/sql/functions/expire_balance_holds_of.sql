@@ -25,7 +25,7 @@ BEGIN
     LIMIT expire_balance_holds_of."limit"
   ), expired AS (
     UPDATE public.user_credit_holds AS hold
-    SET status = 'expired', updated_at = _now
+    SET status = 'expired', ended_lots = NULL, updated_at = _now
     FROM overdue
     WHERE hold.id = overdue.id
     RETURNING hold.user_id, hold.credits

@@ -12,12 +12,12 @@ DECLARE
   _person public.users := person;
   _ends_at TIMESTAMPTZ;
   _lot RECORD;
-  _kept BIGINT := 0;
   _keeps BIGINT;
   _expired INTEGER := 0;
 BEGIN
   -- Holds past their time keep nothing.
   PERFORM ledger.expire_balance_holds_of(ARRAY[person.id]);
+  SELECT current.* INTO _person FROM public.users AS current WHERE current.id = person.id;
   -- What was spent until each lot ended, then what was captured since: for that, what has ended goes first.
   FOR _ends_at IN
     SELECT DISTINCT lot.expires_at
@@ -37,27 +37,21 @@ BEGIN
 
   FOR _lot IN
     SELECT
-      lot.id, lot.expires_at, lot.credits - lot.used_credits - lot.expired_credits AS rest,
-      coalesce(
-        (
-          SELECT (sum(hold.credits) * 1000)::BIGINT
-          FROM public.user_credit_holds AS hold
-          WHERE hold.user_id = lot.user_id AND hold.status = 'held' AND hold.created_at < lot.expires_at
-        ),
-        0
-      ) AS held
+      lot.id, lot.credits - lot.used_credits - lot.expired_credits AS rest
     FROM public.credit_lots AS lot
     WHERE lot.user_id = person.id
       AND lot.used_credits + lot.expired_credits < lot.credits
       AND lot.expires_at <= _now
     ORDER BY lot.priority, lot.expires_at, lot.created_at, lot.id
   LOOP
-    _keeps := least(_lot.rest, greatest(_lot.held - _kept, 0));
-    _kept := _kept + _keeps;
-    CONTINUE WHEN _lot.rest = _keeps;
+    _keeps := ledger.keep_in_balance_holds(person.id, _lot.id, _lot.rest);
     UPDATE public.credit_lots AS lot
-    SET expired_credits = lot.expired_credits + _lot.rest - _keeps, updated_at = _now
+    SET
+      used_credits = lot.used_credits + _keeps,
+      expired_credits = lot.expired_credits + _lot.rest - _keeps,
+      updated_at = _now
     WHERE lot.id = _lot.id;
+    CONTINUE WHEN _lot.rest = _keeps;
     INSERT INTO public.credits_transactions (
       user_id, amount, description, transaction_type, transaction_metadata
     ) VALUES (

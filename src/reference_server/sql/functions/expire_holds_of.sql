@@ -35,7 +35,7 @@ BEGIN
     LIMIT expire_holds_of."limit"
   ), expired AS (
     UPDATE public.credit_holds AS hold
-    SET status = 'expired', updated_at = _now
+    SET status = 'expired', ended_lots = NULL, updated_at = _now
     FROM overdue
     WHERE hold.org_id = overdue.org_id AND hold.id = overdue.id
     RETURNING

@@ -1,9 +1,9 @@
 -- Invariant: what is left of a lot when it expires leaves the pool, once, and no hold loses its credits.
 --
 -- Taken is first what is not allocated, then what members' allocations have free, in the order of their ids.
--- Credits that were held when the end was seen, under all the locks, stay until their hold ends: captured,
--- they are used; given back, they are taken then, so that the lot stays due until that. An allocation with a
--- period keeps what it is refilled up to.
+-- Credits that were held when the end was seen, under all the locks, stay with their holds, the oldest first:
+-- captured, they are used; given back, they are lost then (`ledger.lose_held_lots`). Nothing of the lot is
+-- open after this. An allocation with a period keeps what it is refilled up to.
 -- Locks: the organisation, its allocations in id order, caps, its pool.
 -- Answers how many lots lost something; NULL if no lot of the organisation is due.
 CREATE OR REPLACE FUNCTION ledger.expire_pool_lots(org_id TEXT) RETURNS INTEGER
@@ -18,7 +18,6 @@ DECLARE
   _allocation_ids UUID[];
   _ends_at TIMESTAMPTZ;
   _lot RECORD;
-  _kept BIGINT := 0;
   _keeps BIGINT;
   _expired INTEGER := 0;
 BEGIN
@@ -60,23 +59,20 @@ BEGIN
 
   FOR _lot IN
     SELECT
-      lot.id, lot.expires_at, lot.credits - lot.used_credits - lot.expired_credits AS rest,
-      coalesce(
-        (
-          SELECT sum(hold.credits)
-          FROM public.credit_holds AS hold
-          WHERE hold.org_id = lot.org_id AND hold.status = 'held' AND hold.created_at < lot.ended_at
-        ),
-        0
-      ) AS held
+      lot.id, lot.credits - lot.used_credits - lot.expired_credits AS rest
     FROM public.credit_lots AS lot
     WHERE lot.org_id = expire_pool_lots.org_id
       AND lot.used_credits + lot.expired_credits < lot.credits
       AND lot.expires_at <= _now
     ORDER BY lot.priority, lot.expires_at, lot.created_at, lot.id
   LOOP
-    _keeps := least(_lot.rest, greatest(_lot.held - _kept, 0));
-    _kept := _kept + _keeps;
+    _keeps := ledger.keep_in_holds(expire_pool_lots.org_id, _lot.id, _lot.rest);
+    UPDATE public.credit_lots AS lot
+    SET used_credits = lot.used_credits + _keeps, updated_at = _now
+    WHERE lot.id = _lot.id;
+    UPDATE public.credit_pools AS pool
+    SET lots_spent_credits = pool.lots_spent_credits + _keeps
+    WHERE pool.org_id = expire_pool_lots.org_id;
     IF _lot.rest > _keeps THEN
       PERFORM ledger.take_expired(expire_pool_lots.org_id, _lot.id, _lot.rest - _keeps, _now);
       _expired := _expired + 1;

@@ -13,7 +13,7 @@ BEGIN
       jsonb_object_agg(
         entry.key,
         CASE
-          WHEN entry.key ~ '_credits$|^(credits|monthly_refresh_amount|overage_limit)$'
+          WHEN entry.key ~ '_credits$|^(credits|credits_used|threshold|monthly_refresh_amount|overage_limit)$'
             AND jsonb_typeof(entry.value) = 'number'
             THEN to_jsonb(trim_scale(entry.value::NUMERIC / 1000))
           ELSE entry.value

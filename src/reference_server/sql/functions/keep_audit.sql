@@ -4,7 +4,8 @@
 -- Who it was is said by `ledger.act_as`, or by SET LOCAL credits.actor; otherwise it is the role that is
 -- logged in. A trigger's arguments: what its rows are, the columns that name the organisation and the
 -- subject, the columns that are shown, and those of which only is said that they changed. A new column is
--- in neither of the two until somebody says that it is no secret.
+-- in neither of the two until somebody says that it is no secret. A customer of Stripe stands for the
+-- organisation whose it is.
 --
 -- Charges, holds and resets change other columns than those the triggers stand at, and cost nothing. An
 -- allocation or pool that is made empty gives nobody anything: what it is given first is its first row.
@@ -39,7 +40,14 @@ BEGIN
 
   INSERT INTO public.audit_log (org_id, actor, actor_kind, action, subject, details, request_id)
   VALUES (
-    _row ->> TG_ARGV[1],
+    CASE TG_ARGV[1]
+      WHEN 'customer_id' THEN (
+        SELECT customer.org_id
+        FROM public.stripe_customers AS customer
+        WHERE customer.customer_id = _row ->> 'customer_id'
+      )
+      ELSE _row ->> TG_ARGV[1]
+    END,
     coalesce(nullif(current_setting('credits.actor', TRUE), ''), session_user),
     coalesce(nullif(current_setting('credits.actor_kind', TRUE), ''), 'database'),
     TG_ARGV[0]
@@ -189,3 +197,32 @@ AFTER UPDATE OF redeliveries ON public.webhook_deliveries
 FOR EACH ROW
 WHEN (new.redeliveries <> old.redeliveries)
 EXECUTE FUNCTION ledger.keep_audit('delivery', 'org_id', 'id', 'event redeliveries', '');
+
+-- What is bought by itself. How often it failed is no change of it.
+CREATE OR REPLACE TRIGGER keep_audit_of_rows
+AFTER INSERT OR UPDATE OR DELETE ON public.top_up_settings
+FOR EACH ROW
+EXECUTE FUNCTION ledger.keep_audit(
+  'top_up', 'customer_id', 'customer_id', 'package_id threshold monthly_cents is_active', 'payment_method'
+);
+
+CREATE OR REPLACE TRIGGER keep_audit_of_rows
+AFTER INSERT OR UPDATE OR DELETE ON public.credit_packages
+FOR EACH ROW
+EXECUTE FUNCTION ledger.keep_audit(
+  'package', '', 'id',
+  'name description credits price_cents currency renews_every stripe_price_id is_active expires_in_days', ''
+);
+
+-- Refunds by persons. Programs give back what they took, which is in the books and no administration.
+CREATE OR REPLACE TRIGGER keep_audit_on_insert
+AFTER INSERT ON public.credit_usage_attribution
+FOR EACH ROW
+WHEN (new.refund_of IS NOT NULL AND current_setting('credits.actor_kind', TRUE) = 'user')
+EXECUTE FUNCTION ledger.keep_audit('refund', 'org_id', 'user_id', 'user_id credits_used refund_of', '');
+
+CREATE OR REPLACE TRIGGER keep_audit_of_refunds
+AFTER INSERT ON public.credits_transactions
+FOR EACH ROW
+WHEN (new.refund_of IS NOT NULL AND current_setting('credits.actor_kind', TRUE) = 'user')
+EXECUTE FUNCTION ledger.keep_audit('refund', '', 'user_id', 'user_id amount refund_of', '');

@@ -13,10 +13,7 @@ BEGIN
   SELECT row.* INTO _top_up FROM public.top_ups AS row WHERE row.payment_id = _payment_id FOR UPDATE;
   IF NOT FOUND THEN
     -- Of a checkout, which has events of its own; or a top-up whose payment is not written down yet.
-    IF EXISTS (
-      SELECT FROM public.top_ups AS row
-      WHERE row.customer_id = facts ->> 'customer_id' AND row.status = 'open' AND row.payment_id IS NULL
-    ) THEN
+    IF payments.may_be_top_up(facts ->> 'customer_id') THEN
       RETURN payments.outcome('refused', format('The payment %s may be of an open top-up.', _payment_id));
     END IF;
     RETURN payments.outcome('kept', format('The payment %s is of no top-up.', _payment_id));

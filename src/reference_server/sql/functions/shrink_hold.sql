@@ -25,12 +25,8 @@ BEGIN
   END IF;
   IF is_closed AND _hold.status = 'held' THEN
     _rest := _hold.credits;
-    PERFORM ledger.give_back_to_caps(_hold, _rest);
-    UPDATE public.credit_holds AS current
-    SET status = 'voided', updated_at = moment
-    WHERE current.id = _hold.id AND current.org_id = _hold.org_id
-    RETURNING current.* INTO _hold;
   END IF;
+  -- Before the hold is closed, which loses what it kept of lots that have ended: that is free then.
   UPDATE public.user_credit_allocations AS allocation
   SET
     held_credits = allocation.held_credits - shrink_hold.credits - _rest,
@@ -39,6 +35,13 @@ BEGIN
   WHERE allocation.org_id = _hold.org_id
     AND allocation.id = shrink_hold.allocation_id
     AND shrink_hold.credits + _rest > 0;
+  IF is_closed AND _hold.status = 'held' THEN
+    PERFORM ledger.give_back_to_caps(_hold, _rest);
+    UPDATE public.credit_holds AS current
+    SET status = 'voided', updated_at = moment
+    WHERE current.id = _hold.id AND current.org_id = _hold.org_id
+    RETURNING current.* INTO _hold;
+  END IF;
   RETURN _hold;
 END;
 $$;

@@ -1,6 +1,12 @@
--- Take what expired of a lot out of the pool, whose members' allocations the caller has locked.
-CREATE OR REPLACE FUNCTION ledger.take_expired(org_id TEXT, lot_id UUID, credits BIGINT, moment TIMESTAMPTZ)
-RETURNS VOID
+-- Take what expired of a lot out of the pool, whose members' allocations the caller has locked: first what is
+-- not allocated. With `user_id`, what remains is taken from that member alone.
+
+-- As it was before holds lost what they kept.
+DROP FUNCTION IF EXISTS ledger.take_expired(TEXT, UUID, BIGINT, TIMESTAMPTZ);
+
+CREATE OR REPLACE FUNCTION ledger.take_expired(
+  org_id TEXT, lot_id UUID, credits BIGINT, moment TIMESTAMPTZ, user_id TEXT DEFAULT NULL
+) RETURNS VOID
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
@@ -31,6 +37,7 @@ BEGIN
         - greatest(row.allocated_credits - row.used_credits - row.held_credits, 0) AS before_it
       FROM public.user_credit_allocations AS row
       WHERE row.org_id = take_expired.org_id
+        AND (take_expired.user_id IS NULL OR row.user_id = take_expired.user_id)
     ) AS line
   ) AS share
   WHERE allocation.org_id = take_expired.org_id AND allocation.id = share.id AND share.credits > 0;

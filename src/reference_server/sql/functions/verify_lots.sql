@@ -1,6 +1,7 @@
 -- What is recorded of lots and does not follow from the append-only rows: of one organisation, or of all and
--- of users. Lots are what their events gave; what expired of them has its event; what was used was spent; and
--- the first of them to expire is not later than its owner's row says. Times are seconds since 1970.
+-- of users. Lots are what their events gave; what expired of them has its event; what was used was spent, or
+-- is held; and the first of them to expire is not later than its owner's row says. Times are seconds since
+-- 1970.
 CREATE OR REPLACE FUNCTION ledger.verify_lots(org_id TEXT) RETURNS TABLE (
   org_id TEXT, subject TEXT, figure TEXT, recorded BIGINT, recomputed BIGINT
 )
@@ -35,6 +36,10 @@ WITH lot AS (
     owner.org_id, owner.user_id, owner.used,
     CASE
       WHEN owner.org_id IS NULL THEN (
+        SELECT coalesce(sum(ledger.ended_credits(hold.ended_lots)), 0)
+        FROM public.user_credit_holds AS hold
+        WHERE hold.user_id = owner.user_id AND hold.status = 'held'
+      ) + (
         SELECT coalesce(-sum(entry.amount) * 1000, 0)
         FROM public.credits_transactions AS entry
         WHERE entry.user_id = owner.user_id
@@ -43,6 +48,10 @@ WITH lot AS (
           AND entry.created_at >= owner.since
       )
       ELSE (
+        SELECT coalesce(sum(ledger.ended_credits(hold.ended_lots)), 0)
+        FROM public.credit_holds AS hold
+        WHERE hold.org_id = owner.org_id AND hold.status = 'held' AND hold.ended_lots IS NOT NULL
+      ) + (
         SELECT coalesce(sum(charge.credits_used), 0)
         FROM public.credit_usage_attribution AS charge
         WHERE charge.org_id = owner.org_id AND charge.credits_used > 0 AND charge.created_at >= owner.since

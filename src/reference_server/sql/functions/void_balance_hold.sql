@@ -27,7 +27,7 @@ BEGIN
     SET held_credits = person.held_credits - _hold.credits
     WHERE person.id = _person.id;
     UPDATE public.user_credit_holds AS hold
-    SET status = 'voided', updated_at = ledger.now()
+    SET status = 'voided', ended_lots = NULL, updated_at = ledger.now()
     WHERE hold.id = _hold.id
     RETURNING hold.* INTO _hold;
   END IF;

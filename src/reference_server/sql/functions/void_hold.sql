@@ -30,7 +30,7 @@ BEGIN
         allocation.id, allocation.updated_at, hold.id AS hold_id, hold.org_id, hold.credits AS held
     ), closed AS (
       UPDATE public.credit_holds AS hold
-      SET status = 'voided', updated_at = account.updated_at
+      SET status = 'voided', ended_lots = NULL, updated_at = account.updated_at
       FROM account
       WHERE hold.id = account.hold_id AND hold.org_id = account.org_id AND hold.status = 'held'
       RETURNING hold.id
