@@ -1,8 +1,10 @@
 """From Stripe's events to facts: what of an event matters here, in whichever version of the API it is told.
 
-Nothing here looks at `metadata`: whose payment it is, and what was sold, stands in our own tables.
+Whose payment it is, and what was sold, stands in our own tables; `metadata` is not looked at. But for one
+thing: which top-up a payment is, which is compared with what the tables say of it.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -22,6 +24,7 @@ def _rows(value: object) -> object:
 
 
 Id = Annotated[str, BeforeValidator(_id_of), Field(min_length=1, max_length=255)]
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 Cents = Annotated[int, Field(ge=0, le=10**15)]
 
 
@@ -120,6 +123,12 @@ class _Intent(BaseModel):
     currency: str | None = None
     amount_received: Cents = 0
     last_payment_error: _PaymentError | None = None
+    metadata: dict[str, str] = {}
+
+    @property
+    def top_up_id(self) -> str | None:
+        named = self.metadata.get("top_up", "")
+        return named if _UUID.fullmatch(named) else None
 
 
 class _Dispute(BaseModel):
@@ -208,6 +217,7 @@ def _intent(subject: object, kind: str) -> Facts:
     return {
         "kind": kind,
         "intent_id": intent.id,
+        "top_up_id": intent.top_up_id,
         "customer_id": intent.customer,
         "currency": intent.currency,
         "amount_cents": intent.amount_received,

@@ -69,7 +69,7 @@ class StripeApi:
         Raises `PaymentRefusedError` if the card is refused or its owner has to be asked.
         """
         call = self._connected().v1.payment_intents.create_async(
-            params | {"off_session": True, "confirm": True},  # type: ignore[arg-type]  # built field by field
+            params | {"off_session": True, "confirm": True, "metadata": {"top_up": key}},  # type: ignore[arg-type]  # built field by field
             {"idempotency_key": f"top-up-{key}"},
         )
         intent = await _answered(call)

@@ -112,6 +112,46 @@ async def test_who_died_after_asking_asks_again_and_is_charged_once(
     assert books.balance(customer.user_id) == Decimal(100)
 
 
+async def test_who_died_for_a_day_does_not_ask_again_and_what_was_paid_is_given(
+    customer: Customer, books: Shop, sender: Sender, top_ups: TopUps
+) -> None:
+    """Stripe forgets under which key it was asked: it would charge a second time."""
+    customer.set()
+    await top_ups.run()
+    [(_, payment_id, _)] = customer.all()
+    [(top_up_id,)] = books.database.execute(
+        "UPDATE top_ups SET payment_id = NULL, leased_until = '-infinity',"
+        " created_at = created_at - interval '23 hours' WHERE customer_id = %s RETURNING id",
+        [customer.id],
+    ).fetchall()
+    assert await top_ups.books.lease_top_ups(60) == []
+    assert customer.all() == [("failed", None, "unanswered")]
+    told = {"metadata": {"top_up": str(top_up_id)}}
+    late = customer.paid(id=payment_id, **told)
+    for other in ({"customer": "cus_other"}, {"metadata": {}}, {"metadata": {"top_up": "nonsense"}}):
+        assert sender.send(event("payment_intent.succeeded", late | other)).status_code == 200
+    assert books.balance(customer.user_id) == 0
+    for _ in range(2):
+        assert sender.send(event("payment_intent.succeeded", late)).status_code == 200
+    second = event("payment_intent.succeeded", late | {"id": "pi_another"})
+    assert sender.send(second).status_code == 200
+    assert books.balance(customer.user_id) == Decimal(100)
+    assert customer.all() == [("paid", payment_id, "unanswered")]
+    assert books.verified() == []
+
+
+async def test_a_payment_that_nobody_wrote_down_says_which_top_up_it_is(
+    customer: Customer, books: Shop, sender: Sender, top_ups: TopUps
+) -> None:
+    customer.set()
+    [leased] = [await top_ups.books.open_top_ups(), *await top_ups.books.lease_top_ups(60)][1:]
+    paid = FIXTURES["payment_intent"] | {"customer": customer.id, "currency": "usd", "amount_received": 2_000}
+    paid |= {"id": f"pi_{secrets.token_hex(8)}", "metadata": {"top_up": str(leased["id"])}}
+    assert sender.send(event("payment_intent.succeeded", paid)).status_code == 200
+    assert books.balance(customer.user_id) == Decimal(100)
+    assert await top_ups.run() == 0
+
+
 async def test_no_more_than_the_months_most(
     customer: Customer, books: Shop, sender: Sender, top_ups: TopUps
 ) -> None:

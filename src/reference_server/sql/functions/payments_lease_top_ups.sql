@@ -1,5 +1,6 @@
 -- Take the open top-ups of which Stripe has not been heard, for so many seconds; nobody else has them until
--- then. Asking Stripe twice is asking once: the id is the key.
+-- then. Asking Stripe twice is asking once: the id is the key. Stripe forgets keys after 24 hours; asked again
+-- then, it could charge again, so what is that old has failed. If it was paid after all, its event says so.
 CREATE OR REPLACE FUNCTION payments.lease_top_ups(seconds INTEGER) RETURNS JSONB
 LANGUAGE plpgsql
 VOLATILE
@@ -10,6 +11,10 @@ DECLARE
   _now CONSTANT TIMESTAMPTZ := ledger.now();
   _leased JSONB;
 BEGIN
+  PERFORM payments.fail_top_up(row.id, 'unanswered')
+  FROM public.top_ups AS row
+  WHERE row.status = 'open' AND row.payment_id IS NULL AND row.created_at <= _now - INTERVAL '23 hours';
+
   WITH due AS (
     SELECT row.id
     FROM public.top_ups AS row
