@@ -284,18 +284,21 @@ class Counting:
 def test_who_has_left_meanwhile_does_not_spend_any_more(
     gateway_that_believes: Running, organization: Organization, provider: Provider, database: Connection
 ) -> None:
-    def call() -> int:
-        address = f"{LLM}/chat/completions"
-        return gateway_that_believes.post(address, BODY, bearer=organization.sessions["member"]).status_code
+    def call(**credential: str) -> int:
+        body = BODY | {"user": organization.member}
+        return gateway_that_believes.post(f"{LLM}/chat/completions", body, **credential).status_code
 
-    assert call() == 200
+    assert call(bearer=organization.sessions["member"]) == 200
+    for name in ("consume", "everywhere"):
+        assert call(key=organization.keys[name]) == 200
     database.execute(
-        "WITH left_ AS (DELETE FROM organization_members WHERE org_id = %(org)s AND user_id = %(user)s)"
-        " UPDATE user_credit_allocations SET is_active = FALSE WHERE org_id = %(org)s AND user_id = %(user)s",
-        {"org": organization.org_id, "user": organization.member},
+        "DELETE FROM organization_members WHERE org_id = %s AND user_id = %s",
+        [organization.org_id, organization.member],
     )
-    assert call() == 403
-    assert len(provider.requests) == 1
+    assert call(bearer=organization.sessions["member"]) == 404
+    for name in ("consume", "everywhere"):
+        assert call(key=organization.keys[name]) == 403
+    assert len(provider.requests) == 3
 
 
 @pytest.fixture

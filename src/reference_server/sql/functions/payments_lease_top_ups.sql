@@ -1,6 +1,7 @@
 -- Take the open top-ups of which Stripe has not been heard, for so many seconds; nobody else has them until
--- then. Asking Stripe twice is asking once: the id is the key. Stripe forgets keys after 24 hours; asked again
--- then, it could charge again, so what is that old has failed. If it was paid after all, its event says so.
+-- then. Asking Stripe twice is asking once: the id is the key. Stripe forgets keys after 24 hours; asked
+-- again then, it could charge again, so what is that old has failed. If it was paid after all, its event says
+-- so.
 CREATE OR REPLACE FUNCTION payments.lease_top_ups(seconds INTEGER) RETURNS JSONB
 LANGUAGE plpgsql
 VOLATILE
