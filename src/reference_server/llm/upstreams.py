@@ -24,8 +24,8 @@ LARGEST_REFUSAL = 64 * 1024
 LONGEST_WORDS = 500
 _NO_KEY = "none"
 _CLIENT_ERRORS = range(400, 500)
-# What the provider says of our credential is between it and us.
-_NOT_THE_CLIENTS = frozenset({401, 403, 407})
+# What the provider says of our credential, or of what we owe it, is between it and us.
+_NOT_THE_CLIENTS = frozenset({401, 402, 403, 407})
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,7 @@ class _Intent(BaseModel):
     currency: str | None = None
     amount_received: Cents = 0
     last_payment_error: _PaymentError | None = None
+    cancellation_reason: str | None = None
     metadata: dict[str, str] = {}
 
     @property
@@ -221,7 +222,7 @@ def _intent(subject: object, kind: str) -> Facts:
         "customer_id": intent.customer,
         "currency": intent.currency,
         "amount_cents": intent.amount_received,
-        "reason": intent.last_payment_error.code if intent.last_payment_error else None,
+        "reason": (intent.last_payment_error or _PaymentError()).code or intent.cancellation_reason,
     }
 
 
@@ -279,6 +280,8 @@ _READERS: Mapping[str, Callable[[object], Facts]] = {
     "invoice_payment.paid": _invoice_payment,
     "payment_intent.succeeded": lambda subject: _intent(subject, "top_up"),
     "payment_intent.payment_failed": lambda subject: _intent(subject, "top_up_failed"),
+    # Of one that was under way: it would stay open, and nothing would be bought any more.
+    "payment_intent.canceled": lambda subject: _intent(subject, "top_up_failed"),
     "charge.refunded": _refund,
     "charge.dispute.created": _dispute,
     "charge.dispute.updated": _dispute,

@@ -154,6 +154,7 @@ def test_a_provider_that_answers_nonsense(
         (400, 400, "context_length_exceeded"),
         (429, 429, "context_length_exceeded"),
         (401, 502, "upstream_error"),
+        (402, 502, "upstream_error"),
         (403, 502, "upstream_error"),
         (500, 502, "upstream_error"),
         (302, 502, "upstream_error"),

@@ -154,6 +154,14 @@ def test_the_credits_end_for_all_choices(person: Person, provider: Provider) -> 
     assert person.charged() == cost_of(PROMPT_TOKENS, 27)
 
 
+def test_images_are_charged_as_delivered(person: Person, provider: Provider) -> None:
+    """A provider that leaves one out, because of what it would show, is not paid for it."""
+    provider.answers(json.dumps({"created": 1, "data": [{"url": "http://a"}] * 2}).encode())
+    answer = person.post("/images/generations", {"model": "told-image", "prompt": "A ledger", "n": 3})
+    assert answer.status_code == 200, answer.text
+    assert person.charged() == 2 * Decimal(30)
+
+
 def test_a_frameworks_plain_call(person: Person, provider: Provider) -> None:
     """As LangChain makes it: the raw answer, `max_completion_tokens`, tools, and any encoding accepted."""
     provider.answers(completion("Hello", usage=usage(10, 2)))

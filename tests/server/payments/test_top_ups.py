@@ -217,6 +217,16 @@ async def test_a_payment_that_fails_later_fails_the_top_up(
     assert customer.all()[0][::2] == ("failed", "insufficient_funds")
 
 
+async def test_a_payment_that_is_canceled_later_does_not_stay_open(
+    customer: Customer, sender: Sender, top_ups: TopUps
+) -> None:
+    customer.set()
+    await top_ups.run()
+    canceled = customer.paid(cancellation_reason="abandoned")
+    assert sender.send(event("payment_intent.canceled", canceled)).status_code == 200
+    assert customer.all()[0][::2] == ("failed", "abandoned")
+
+
 async def test_payments_of_checkouts_are_none_of_its_business(buyer: Buyer, sender: Sender) -> None:
     intent = FIXTURES["payment_intent"] | {"id": buyer.payment_id, "customer": buyer.customer_id}
     assert sender.send(event("payment_intent.succeeded", intent)).json()["outcome"] == "kept"
