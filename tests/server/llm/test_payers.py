@@ -22,7 +22,7 @@ from reference_server.llm.payers import Payers
 from tests.server.llm.conftest import LLM, MESSAGES, MODELS, SEALING_KEY, completion, usage
 
 if TYPE_CHECKING:
-    from tests.server.conftest import Connection, Organization, Running, StartServer
+    from tests.server.conftest import Connection, MakeOrganization, Organization, Running, StartServer
     from tests.server.llm.conftest import Person, Provider
 
 OWN_KEY = "sk-own-0123456789abcdef"
@@ -246,6 +246,29 @@ def test_a_foreign_organisation_does_not_pay(person: Person, provider: Provider)
         )
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "not_a_member")
     assert provider.requests == []
+
+
+def test_a_key_of_one_organisation_spends_nothing_of_another_of_its_users(
+    person: Person, make_organization: MakeOrganization, database: Connection, provider: Provider
+) -> None:
+    other = make_organization()
+    member = person.organization.member
+    for statement in (
+        "INSERT INTO organization_members (org_id, user_id) VALUES (%s, %s)",
+        "INSERT INTO user_credit_allocations (org_id, user_id, allocated_credits) VALUES (%s, %s, 50000)",
+    ):
+        database.execute(statement, [other.org_id, member])
+    answers = [
+        person.gateway.post(
+            f"{LLM}/chat/completions",
+            BODY | {"user": member},
+            key=person.organization.keys[name],
+            headers={"OpenAI-Organization": other.org_id},
+        ).status_code
+        for name in ("consume", "everywhere")
+    ]
+    assert answers == [403, 200]
+    assert len(provider.requests) == 1
 
 
 def test_who_pays_is_asked_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
