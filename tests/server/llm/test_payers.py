@@ -206,7 +206,7 @@ def test_an_organisation_that_runs_out_does_not_touch_the_own_balance(
     assert person.ledger.execute(GetBalance(user_id=member)).credits == 5_000
 
 
-def test_an_api_key_names_the_user_who_pays(person: Person) -> None:
+def test_an_api_key_names_the_user_who_pays(person: Person, database: Connection) -> None:
     for name in ("consume", "everywhere"):
         key = person.organization.keys[name]
         answer = person.gateway.post(
@@ -214,6 +214,12 @@ def test_an_api_key_names_the_user_who_pays(person: Person) -> None:
         )
         assert answer.status_code == 200, answer.text
     assert person.charged() == 30
+    # By which the caps of keys count.
+    keys = database.execute(
+        "SELECT DISTINCT api_key_id FROM credit_usage_attribution WHERE org_id = %s",
+        [person.organization.org_id],
+    ).fetchall()
+    assert len({key for (key,) in keys} - {None}) == 2
 
 
 @pytest.mark.parametrize(
