@@ -68,12 +68,14 @@ class Call:
     @classmethod
     def of(cls, meter: Meter, path: Path, arguments: dict[str, Any]) -> "Call":
         """Return a call whose stream, if it is one, ends with its usage."""
+        # Read once for the estimate and once by the client, which takes any iterable.
+        asked = {**arguments, "messages": list(arguments["messages"])} if path == _CHAT else arguments
         if not arguments.get("stream"):
-            return cls(meter, path, arguments)
+            return cls(meter, path, asked)
         if path != _CHAT:
             raise ConfigurationError("Only chats can be streamed through a metered client.")
         options = arguments.get("stream_options") or {}
-        asked = arguments | {"stream_options": {**options, "include_usage": True}}
+        asked |= {"stream_options": {**options, "include_usage": True}}
         return cls(meter, path, asked, wants_usage=bool(options.get("include_usage")))
 
     @property
@@ -187,13 +189,16 @@ def _expected(path: Path, arguments: Mapping[str, Any]) -> TokenUsage:
         return TokenUsage(images=arguments.get("n") or 1)
     if path == _EMBEDDINGS:
         return TokenUsage(_prompt(path, arguments))
-    bound = arguments.get("max_completion_tokens") or arguments.get("max_tokens") or USUAL_OUTPUT
+    bounds = (arguments.get("max_completion_tokens"), arguments.get("max_tokens"))
+    bound = max(filter(None, bounds), default=USUAL_OUTPUT)
     return TokenUsage(_prompt(path, arguments), bound * (arguments.get("n") or 1))
 
 
 def _prompt(path: Path, arguments: Mapping[str, Any]) -> int:
     if path == _CHAT:
-        return tokens_of_chat(arguments)
+        # A client takes its own answers' messages, too: models of pydantic's among the dicts.
+        messages = [_document(message) for message in arguments.get("messages") or ()]
+        return tokens_of_chat({**arguments, "messages": messages})
     return tokens_of_input(arguments.get("input")) if path == _EMBEDDINGS else 0
 
 

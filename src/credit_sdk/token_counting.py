@@ -33,15 +33,19 @@ def size_of(text: str) -> int:
 
 def size_of_text(part: Any) -> int:
     """Return the length of all text in a message or a piece of one: content, refusals, calls of tools."""
-    match part:
-        case str():
-            return size_of(part)
-        case dict():
-            return sum(size_of_text(value) for name, value in part.items() if value and name not in _NO_TEXT)
-        case list():
-            return sum(map(size_of_text, part))
-        case _:
-            return 0
+    if isinstance(part, str):
+        return size_of(part)
+    size, rest = 0, [part]
+    # No recursion: how deep it is nested is for others to say.
+    while rest:
+        match rest.pop():
+            case str() as text:
+                size += size_of(text)
+            case dict() as named:
+                rest += [value for name, value in named.items() if value and name not in _NO_TEXT]
+            case list() as parts:
+                rest += parts
+    return size
 
 
 def tokens_of_chat(body: Mapping[str, Any]) -> int:
@@ -54,12 +58,20 @@ def tokens_of_chat(body: Mapping[str, Any]) -> int:
 
 
 def tokens_of_input(given: Any) -> int:
-    """Return how many tokens the input of an embedding is: text, texts, tokens, or lists of tokens."""
-    if isinstance(given, str):
-        return count_tokens(given)
-    if isinstance(given, list):
-        return sum(1 if isinstance(each, int) else tokens_of_input(each) for each in given)
-    return 0
+    """Return how many tokens the input of an embedding is: text, texts, tokens, or lists of tokens.
+
+    Whatever else a provider may take costs the text in it. Nothing is free: what looks empty is a token.
+    """
+    tokens, rest = 0, [given]
+    while rest:
+        match rest.pop():
+            case list() as parts if parts:
+                rest += parts
+            case str() | dict() as part:
+                tokens += max(1, tokens_of(size_of_text(part)))
+            case _:
+                tokens += 1
+    return tokens
 
 
 def _parts(message: dict[str, Any]) -> list[Any]:

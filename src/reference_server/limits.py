@@ -5,10 +5,11 @@ counts for itself.
 """
 
 import math
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Network, ip_address
 
 from starlette.requests import Request
 
@@ -18,6 +19,9 @@ from reference_server.counting import Counter, own_counter
 from reference_server.problems import TooManyRequestsError
 from reference_server.settings import Settings
 
+OWN_BITS = 64
+"""How much of an IPv6 address says whose it is."""
+_WITH_PORT = re.compile(r"^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+))(?::\d+)?$")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -84,12 +88,26 @@ def counter_of(settings: Settings) -> Counter:
 
 
 def client_address(request: Request, trusted: Sequence[Network]) -> str:
-    """Return where a request comes from: the last hop of `X-Forwarded-For` that no trusted proxy wrote."""
+    """Return where a request comes from: the last hop of `X-Forwarded-For` that no trusted proxy wrote.
+
+    Of an IPv6 address it is the network: whoever has one has 2^64, and would be somebody else each time.
+    """
     address = request.client.host if request.client else "unknown"
     hops = [hop.strip() for line in request.headers.getlist("x-forwarded-for") for hop in line.split(",")]
     while hops and _is_within(address, trusted):
-        address = hops.pop()
-    return address
+        # Some proxies write the port as well, which is another one for each connection.
+        address = _WITH_PORT.sub(r"\1\2", hops.pop())
+    return _network_of(address)
+
+
+def _network_of(address: str) -> str:
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, IPv4Address):
+        return str(ip)
+    return str(ip.ipv4_mapped or IPv6Network((int(ip), OWN_BITS), strict=False))
 
 
 def _is_within(address: str, networks: Sequence[Network]) -> bool:

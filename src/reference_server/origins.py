@@ -7,9 +7,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, X-API-Key, X-Request-ID"
+ALLOWED_HEADERS = (
+    "Authorization, Content-Type, Idempotency-Key, OpenAI-Organization, "
+    "X-API-Key, X-Power-Level, X-Request-ID"
+)
 ALLOWED_METHODS = "GET, HEAD, POST, PUT, DELETE"
-EXPOSED_HEADERS = "RateLimit, RateLimit-Policy, Retry-After, X-Next-Cursor, X-Request-ID"
+EXPOSED_HEADERS = (
+    "RateLimit, RateLimit-Policy, Retry-After, "
+    "X-Cost-Incurred, X-Credits-Remaining, X-Next-Cursor, X-Request-ID"
+)
 PREFLIGHT_SECONDS = "600"
 
 

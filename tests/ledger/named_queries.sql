@@ -184,3 +184,9 @@ SELECT sum(price_cents) FROM top_ups WHERE customer_id = 'cus_1' AND created_at 
 
 -- top_ups_one_open_of_customer
 SELECT id FROM top_ups WHERE customer_id = 'cus_1' AND status = 'open';
+
+-- cross_app_sessions_of_log_in
+UPDATE cross_app_sessions SET revoked_at = now() WHERE log_in = '01a1fb95-1f71-7022-b497-824d3e7cf0ca';
+
+-- cross_app_sessions_of_user
+DELETE FROM cross_app_sessions WHERE user_id = 7 AND expires_at < now() - INTERVAL '1 day';

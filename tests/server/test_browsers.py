@@ -44,7 +44,8 @@ def test_configured_origins_may_read(server: Running, organization: Organization
         assert answer.status_code == status
         assert answer.headers["access-control-allow-origin"] == ALLOWED
         assert answer.headers["access-control-allow-credentials"] == "true"
-        assert "X-Request-ID" in answer.headers["access-control-expose-headers"]
+        for name in ("X-Request-ID", "X-Cost-Incurred", "X-Credits-Remaining"):
+            assert name in answer.headers["access-control-expose-headers"]
     stranger = server.get("billing/user", headers={"Origin": ALLOWED})
     assert stranger.headers["access-control-allow-origin"] == ALLOWED
 

@@ -190,6 +190,10 @@ def test_a_session_that_was_ended_stays_ended(customer: Customer) -> None:
     assert customer.post("validate-token", {"session_token": token}).json()["valid"] is False
 
 
+def jti_of(token: str) -> str:
+    return str(jwt.decode(token, options={"verify_signature": False})["jti"])
+
+
 def test_an_exchanged_token_works_until_its_grace_is_over(customer: Customer, database: Connection) -> None:
     token = customer.token()
     first, second = (customer.post("refresh-token", {"session_token": token}) for _ in range(2))
@@ -197,7 +201,7 @@ def test_an_exchanged_token_works_until_its_grace_is_over(customer: Customer, da
     assert customer.get("user-info", token).status_code == 200
     database.execute(
         "UPDATE cross_app_sessions SET revoked_at = revoked_at - interval '61 s' WHERE jti = %s",
-        [jwt.decode(token, options={"verify_signature": False})["jti"]],
+        [jti_of(token)],
     )
     assert refusal(customer.get("user-info", token)) == INVALID
     assert refusal(customer.post("refresh-token", {"session_token": token})) == INVALID

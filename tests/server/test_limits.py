@@ -143,3 +143,24 @@ def test_a_trusted_proxy_says_who_it_was(start_server: StartServer) -> None:
     # What the client itself wrote stands to the left of what the proxies saw.
     assert send("192.0.2.9, 192.0.2.1").status_code == 429
     assert send("not an address").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "others"),
+    [
+        ("2001:db8:1:2::1", ["2001:db8:1:2:ffff::9", "[2001:db8:1:2::1]", "[2001:db8:1:2::1]:443"]),
+        ("192.0.2.1", ["192.0.2.1:1024", "::ffff:192.0.2.1", "192.0.2.1:1025, 10.1.2.3:80"]),
+    ],
+    ids=["IPv6", "IPv4"],
+)
+def test_one_client_is_not_counted_as_many(
+    start_server: StartServer, forwarded: str, others: list[str]
+) -> None:
+    server = start_server(refused_per_minute=2, trusted_proxies=("127.0.0.0/8", "10.0.0.0/8"))
+
+    def send(forwarded: str) -> Response:
+        return server.get("billing/user", headers={"X-Forwarded-For": forwarded})
+
+    until_refused(lambda: send(forwarded), 3)
+    assert [send(other).status_code for other in others] == [429] * len(others)
+    assert send("2001:db8:1:3::1").status_code == 401

@@ -28,7 +28,7 @@ from reference_server.callers import Session
 from reference_server.crossapp.endpoints import RESOURCES, Endpoint, Visit
 from reference_server.crossapp.payments import Payments
 from reference_server.crossapp.people import App, People, Person
-from reference_server.crossapp.tokens import LATE_SECONDS, Claim
+from reference_server.crossapp.tokens import LATE_SECONDS, Claim, is_app_id
 from reference_server.decoding import decode, operation_of
 from reference_server.encoding import JSON_TYPE, json_response, media_type, problem_response
 from reference_server.limits import Limiter, client_address
@@ -143,7 +143,10 @@ class CrossAppApi:
 
     async def _known_app(self, request: Request, fields: dict[str, Any]) -> None:
         """Refuse applications that are not known: only the others learn that a token is not valid."""
-        found = await self.people.find_login(str(fields.get("app_id", "")), _key_digest(request), "")
+        app_id = fields.get("app_id")
+        if not is_app_id(app_id):
+            raise InvalidTokenError
+        found = await self.people.find_login(app_id, _key_digest(request), "")
         App.of(found["app"])
 
     async def _log_in(self, request: Request, endpoint: Endpoint, headers: dict[str, str]) -> AppSession:

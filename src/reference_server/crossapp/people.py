@@ -117,12 +117,15 @@ class People:
         app_metadata: Mapping[str, Any] | None = None,
         replaces: UUID | None = None,
     ) -> Issued:
-        """Open a session and return its token; one that it replaces ends a little later."""
+        """Open a session and return its token; one that it replaces ends a little later.
+
+        Raises `InvalidTokenError` if that one has ended meanwhile.
+        """
         key = await self._signing_key()
         issued = issue(key["kid"], key["private_key"], app_id, user_id)
         metadata = None if app_metadata is None else json.dumps(app_metadata)
         ends: datetime = issued.expires_at
-        await ask(
+        is_open = await ask(
             self.backend,
             _OPEN_SESSION,
             issued.jti,
@@ -134,10 +137,12 @@ class People:
             replaces,
             GRACE_SECONDS,
         )
+        if not is_open:
+            raise InvalidTokenError
         return issued
 
     async def close_session(self, jti: UUID) -> None:
-        """End a session."""
+        """End a session, and all that came of the same log-in."""
         await ask(self.backend, _CLOSE_SESSION, jti)
 
     async def rehash_password(self, user_id: int, old: str, new: str) -> None:

@@ -4,7 +4,7 @@ import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeGuard
 from uuid import UUID, uuid4
 
 import jwt
@@ -21,6 +21,7 @@ ISSUER = "credits"
 _CLAIMS = ["iss", "aud", "sub", "jti", "iat", "exp"]
 _OWN_KEYS = frozenset({"jku", "jwk", "x5u", "x5c", "crit"})
 _KID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_APP_ID = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Claim:
             raise InvalidTokenError from None
         if header.get("alg") != ALGORITHM or not _OWN_KEYS.isdisjoint(header):
             raise InvalidTokenError
-        if not isinstance(kid, str) or not _KID.fullmatch(kid) or not isinstance(app_id, str):
+        if not isinstance(kid, str) or not _KID.fullmatch(kid) or not is_app_id(app_id):
             raise InvalidTokenError
         return cls(token, kid, jti, app_id)
 
@@ -115,6 +116,11 @@ def issue(kid: str, private_key: str, app_id: str, user_id: int) -> Issued:
     }
     token = jwt.encode(claims, private_key, algorithm=ALGORITHM, headers={"kid": kid})
     return Issued(token, jti, datetime.fromtimestamp(expires, UTC))
+
+
+def is_app_id(value: object) -> TypeGuard[str]:
+    """Whether an application could be called so; the database is asked for nothing else."""
+    return isinstance(value, str) and _APP_ID.fullmatch(value) is not None
 
 
 def is_ours(token: str) -> bool:

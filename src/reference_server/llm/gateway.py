@@ -152,13 +152,14 @@ class Gateway:
             answer = await _unless_gone(
                 request.receive, lambda: self.upstreams.ask(model.provider, path, body, own_key)
             )
-            usage = _used(asked, answer)
+            usage = _used(asked, answer.document)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 headers.update(bill_headers(await meter.release()))
             raise
         bill = await meter.charge(usage)
-        return JSONResponse(answer, headers=headers | bill_headers(bill))
+        # Not written anew: what JSON cannot say again (a NaN, half a surrogate pair) has been paid for.
+        return Response(answer.body, headers=headers | bill_headers(bill), media_type="application/json")
 
 
 def _used(asked: Asked, answer: dict[str, Any]) -> TokenUsage:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, NoReturn, cast, get_args
 
 from credit_sdk._stream_meter import USUAL_OUTPUT
@@ -15,6 +16,8 @@ from reference_server.llm.problems import InvalidRequestError
 MOST_CHOICES = 128
 MOST_IMAGES = 10
 LONGEST_NAME = 100
+SPARE_LEVELS = 100
+BOUNDS = ("max_completion_tokens", "max_tokens")
 _LEVELS = get_args(PowerLevel)
 _OUR_OWN = ("power_level", "task_type")
 
@@ -62,10 +65,10 @@ class Asked:
             return TokenUsage(images=_whole(self.body, "n", MOST_IMAGES) or 1)
         if self.service.kind == "embedding":
             return TokenUsage(prompt)
-        bound = _whole(self.body, "max_completion_tokens", model.largest_output)
-        bound = bound or _whole(self.body, "max_tokens", model.largest_output)
-        choices = _whole(self.body, "n", MOST_CHOICES) or 1
-        return TokenUsage(prompt, (bound or min(USUAL_OUTPUT, model.largest_output)) * choices)
+        # Which of the two a provider goes by is not known here.
+        bounds = [_whole(self.body, name, model.largest_output) for name in BOUNDS]
+        bound = max(filter(None, bounds), default=min(USUAL_OUTPUT, model.largest_output))
+        return TokenUsage(prompt, bound * (_whole(self.body, "n", MOST_CHOICES) or 1))
 
 
 def read(service: Service, body: bytes, default_level: str | None = None) -> Asked:
@@ -124,8 +127,8 @@ def _whole(body: dict[str, Any], name: str, largest: int) -> int | None:
 def _parse(body: bytes) -> dict[str, Any]:
     try:
         asked = json.loads(body.decode(), parse_constant=_refuse)
-        # What cannot be written again cannot be passed on.
-        json.dumps(asked).encode()
+        # What cannot be written again cannot be passed on; that is done from deeper in the stack.
+        json.dumps(reduce(lambda inner, _: [inner], range(SPARE_LEVELS), asked)).encode()
     except RecursionError:
         raise MalformedRequestError("The body is nested too deeply.") from None
     except ValueError:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -23,8 +24,16 @@ LARGEST_REFUSAL = 64 * 1024
 LONGEST_WORDS = 500
 _NO_KEY = "none"
 _CLIENT_ERRORS = range(400, 500)
-# What the provider says of our credential is between it and us.
-_NOT_THE_CLIENTS = frozenset({401, 403, 407})
+# What the provider says of our credential, or of what we owe it, is between it and us.
+_NOT_THE_CLIENTS = frozenset({401, 402, 403, 407})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer: as it came, which is how the client gets it, and what it says."""
+
+    body: bytes
+    document: dict[str, Any]
 
 
 class Upstreams:
@@ -77,19 +86,18 @@ class Upstreams:
                 f"The provider cannot be reached, or broke off ({type(error).__name__}). Nothing was charged."
             ) from None
 
-    async def ask(
-        self, provider: str, path: str, body: Mapping[str, Any], own_key: str | None
-    ) -> dict[str, Any]:
+    async def ask(self, provider: str, path: str, body: Mapping[str, Any], own_key: str | None) -> Answer:
         """Return the object that the provider answers; raise `UpstreamError` for anything else."""
         try:
             with anyio.fail_after(LONGEST_CALL_SECONDS):
                 async with self.answering(provider, path, body, own_key) as response:
-                    answer = _parsed(await _read(response, LARGEST_ANSWER))
+                    body_of_answer = await _read(response, LARGEST_ANSWER)
         except TimeoutError:
             raise UpstreamTimeoutError from None
-        if answer is None or "error" in answer:
+        document = _parsed(body_of_answer)
+        if document is None or "error" in document:
             raise UpstreamError("The provider answered nonsense. Nothing was charged.")
-        return answer
+        return Answer(body_of_answer, document)
 
 
 async def _require_success(response: httpx.Response, *, own: bool) -> None:

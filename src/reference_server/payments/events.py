@@ -1,8 +1,10 @@
 """From Stripe's events to facts: what of an event matters here, in whichever version of the API it is told.
 
-Nothing here looks at `metadata`: whose payment it is, and what was sold, stands in our own tables.
+Whose payment it is, and what was sold, stands in our own tables; `metadata` is not looked at. But for one
+thing: which top-up a payment is, which is compared with what the tables say of it.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -22,6 +24,7 @@ def _rows(value: object) -> object:
 
 
 Id = Annotated[str, BeforeValidator(_id_of), Field(min_length=1, max_length=255)]
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 Cents = Annotated[int, Field(ge=0, le=10**15)]
 
 
@@ -120,6 +123,13 @@ class _Intent(BaseModel):
     currency: str | None = None
     amount_received: Cents = 0
     last_payment_error: _PaymentError | None = None
+    cancellation_reason: str | None = None
+    metadata: dict[str, str] = {}
+
+    @property
+    def top_up_id(self) -> str | None:
+        named = self.metadata.get("top_up", "")
+        return named if _UUID.fullmatch(named) else None
 
 
 class _Dispute(BaseModel):
@@ -208,10 +218,11 @@ def _intent(subject: object, kind: str) -> Facts:
     return {
         "kind": kind,
         "intent_id": intent.id,
+        "top_up_id": intent.top_up_id,
         "customer_id": intent.customer,
         "currency": intent.currency,
         "amount_cents": intent.amount_received,
-        "reason": intent.last_payment_error.code if intent.last_payment_error else None,
+        "reason": (intent.last_payment_error or _PaymentError()).code or intent.cancellation_reason,
     }
 
 
@@ -269,6 +280,8 @@ _READERS: Mapping[str, Callable[[object], Facts]] = {
     "invoice_payment.paid": _invoice_payment,
     "payment_intent.succeeded": lambda subject: _intent(subject, "top_up"),
     "payment_intent.payment_failed": lambda subject: _intent(subject, "top_up_failed"),
+    # Of one that was under way: it would stay open, and nothing would be bought any more.
+    "payment_intent.canceled": lambda subject: _intent(subject, "top_up_failed"),
     "charge.refunded": _refund,
     "charge.dispute.created": _dispute,
     "charge.dispute.updated": _dispute,

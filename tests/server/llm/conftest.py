@@ -35,6 +35,7 @@ MODELS = """
      prompt_price, cached_price, completion_price, image_price, largest_output)
     VALUES
     ('told', 'scripted', 'chat', NULL, 1000, 500, 2000, 0, 50000),
+    ('cheap', 'scripted', 'chat', NULL, 100, 50, 200, 0, 50000),
     ('free', 'scripted', 'chat', NULL, 0, 0, 0, 0, 50000),
     ('told-image', 'scripted', 'image', NULL, 0, 0, 0, 0.02, 1),
     ('told-embedding', 'scripted', 'embedding', NULL, 1000, 0, 0, 0, 1),
@@ -42,7 +43,7 @@ MODELS = """
     ON CONFLICT DO NOTHING
 """
 PROMPT_PRICE, COMPLETION_PRICE = Decimal("1.5"), Decimal(3)
-"""Of `told` for the platform's customers, in credits for a token."""
+"""Of `told` for the platform's customers, in credits for a token; of `cheap` a tenth."""
 MESSAGES: list[Any] = [{"role": "user", "content": "Tell me something about ledgers."}]
 PROMPT_TOKENS = 8 + 4
 """Of MESSAGES: 32 bytes of text, and what a message costs."""

@@ -95,6 +95,12 @@ def test_members_of_images_and_embeddings(
     assert provider.requests == []
 
 
+def nested(opening: bytes, closing: bytes, levels: int) -> bytes:
+    """Return a chat whose content is nested so deep."""
+    content = opening * levels + b'"x"' + closing * levels
+    return b'{"model": "told", "max_tokens": 1, "messages": [{"role": "user", "content": %b}]}' % content
+
+
 @pytest.mark.parametrize(
     ("content", "headers", "status", "code"),
     [
@@ -104,11 +110,23 @@ def test_members_of_images_and_embeddings(
         (b'{"temperature": NaN}', JSON, 400, "malformed_json"),
         (b"\xff", JSON, 400, "malformed_json"),
         (b"[" * 100_000, JSON, 400, "malformed_json"),
+        (nested(b'{"a":', b"}", 2_000), JSON, 400, "malformed_json"),
         (b'{"seed": ' + b"9" * 10_000 + b"}", JSON, 400, "malformed_json"),
         (b" " * (16 * 1024 * 1024 + 1), JSON, 413, "body_too_large"),
         (b"{}", {"Content-Type": "text/plain"}, 415, "unsupported_media_type"),
     ],
-    ids=["cut", "empty", "a list", "NaN", "no UTF-8", "deep", "long number", "too large", "text"],
+    ids=[
+        "cut",
+        "empty",
+        "a list",
+        "NaN",
+        "no UTF-8",
+        "deep",
+        "deep objects",
+        "long number",
+        "too large",
+        "text",
+    ],
 )
 def test_bodies(person: Person, content: bytes, headers: dict[str, str], status: int, code: str) -> None:
     answer = person.gateway.request(
@@ -136,6 +154,7 @@ def test_a_provider_that_answers_nonsense(
         (400, 400, "context_length_exceeded"),
         (429, 429, "context_length_exceeded"),
         (401, 502, "upstream_error"),
+        (402, 502, "upstream_error"),
         (403, 502, "upstream_error"),
         (500, 502, "upstream_error"),
         (302, 502, "upstream_error"),
@@ -247,3 +266,42 @@ def test_without_usage_a_whole_answer_is_counted(person: Person, provider: Provi
     provider.answers(completion("12345678"))
     answer = person.chat(max_tokens=5)
     assert Decimal(answer.headers["x-cost-incurred"]) == 12 * Decimal("1.5") + math.ceil(8 / 4) * 3
+
+
+@pytest.mark.parametrize("levels", [300, 600, 900, 960, 980])
+@pytest.mark.parametrize(("opening", "closing"), [(b'{"a":', b"}"), (b"[", b"]")], ids=["objects", "lists"])
+def test_content_that_is_nested_is_served_or_refused(
+    person: Person, provider: Provider, opening: bytes, closing: bytes, levels: int
+) -> None:
+    provider.answers(completion("Hello", usage=usage(1, 1)))
+    answer = person.gateway.request(
+        "POST",
+        f"{LLM}/chat/completions",
+        bearer=person.token,
+        content=nested(opening, closing, levels),
+        headers=JSON,
+    )
+    assert answer.status_code in {200, 400}
+    assert len(provider.requests) == (answer.status_code == 200)
+
+
+@pytest.mark.parametrize("given", [[""], [{"text": ""}], [None], [[]], [1.5]], ids=repr)
+def test_no_input_is_embedded_without_a_hold(person: Person, provider: Provider, given: Any) -> None:
+    spend_all(person)
+    answer = person.post("/embeddings", {"model": "told-embedding", "input": given})
+    assert (answer.status_code, provider.requests) == (402, [])
+
+
+def test_the_larger_bound_is_held(person: Person, provider: Provider) -> None:
+    bounds = {"max_completion_tokens": 1, "max_tokens": 1_000}
+    for body in (bounds, dict(reversed(bounds.items())), {"max_completion_tokens": 1_000, "max_tokens": 1}):
+        refusal = person.chat(**body)
+        assert refusal.status_code == 402
+        assert refusal.json()["error"]["required"] == 12 * Decimal("1.5") + 1_000 * 3
+    assert provider.requests == []
+
+
+def spend_all(person: Person) -> None:
+    organization = person.organization
+    order = {"org_id": organization.org_id, "user_id": organization.member, "credits": Decimal(100)}
+    person.ledger.execute(Deduct(**order, service_type="other"))

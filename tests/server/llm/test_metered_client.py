@@ -239,3 +239,45 @@ async def test_a_cancelled_reader_pays_for_what_it_got(provider: Provider, ledge
         with pytest.raises(asyncio.CancelledError):
             await task
     assert [charge.credits_used for charge in charges(ledger)] == [PROMPT + 2 * 2]
+
+
+def test_an_answers_own_message_and_any_iterable_are_taken(
+    metered: openai.OpenAI, provider: Provider, ledger: MemoryLedger
+) -> None:
+    provider.answers(completion("12345678", usage=usage(1, 0)))
+    message = metered.chat.completions.create(**ASKED).choices[0].message
+    provider.answers(completion("1234"))
+    conversation: Any = [*MESSAGES, message]
+    metered.chat.completions.create(**{**ASKED, "messages": iter(conversation)})
+    assert [sent["content"] for sent in provider.requests[-1]["messages"]] == [
+        MESSAGES[0]["content"],
+        "12345678",
+    ]
+    latest, _ = charges(ledger)
+    assert latest.credits_used == PROMPT + (8 // 4 + 4) + 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_all_choices_are_charged(
+    metered: openai.OpenAI, provider: Provider, ledger: MemoryLedger, *, stream: bool
+) -> None:
+    if stream:
+        provider.streams(choice_of(0, "1234"), choice_of(1, "12345678"), END, DONE)
+        list(metered.chat.completions.create(**ASKED, n=2, stream=True))
+    else:
+        choices = [{"message": {"content": text}, "index": 0} for text in ("1234", "12345678")]
+        provider.answers(completion("", choices=choices))
+        metered.chat.completions.create(**ASKED, n=2)
+    assert charges(ledger)[0].credits_used == PROMPT + 3 * 2
+
+
+def test_all_choices_are_held(metered: openai.OpenAI, provider: Provider) -> None:
+    with pytest.raises(InsufficientCreditsError) as refusal:
+        metered.chat.completions.create(**ASKED, n=3)
+    assert refusal.value.required == PROMPT + 3 * 20 * 2
+    assert provider.requests == []
+
+
+def choice_of(index: int, text: str) -> bytes:
+    """Return an event that delivers a text of one choice."""
+    return event({"choices": [{"index": index, "delta": {"content": text}, "finish_reason": None}]})

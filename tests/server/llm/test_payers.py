@@ -22,7 +22,7 @@ from reference_server.llm.payers import Payers
 from tests.server.llm.conftest import LLM, MESSAGES, MODELS, SEALING_KEY, completion, usage
 
 if TYPE_CHECKING:
-    from tests.server.conftest import Connection, Organization, Running, StartServer
+    from tests.server.conftest import Connection, MakeOrganization, Organization, Running, StartServer
     from tests.server.llm.conftest import Person, Provider
 
 OWN_KEY = "sk-own-0123456789abcdef"
@@ -206,7 +206,7 @@ def test_an_organisation_that_runs_out_does_not_touch_the_own_balance(
     assert person.ledger.execute(GetBalance(user_id=member)).credits == 5_000
 
 
-def test_an_api_key_names_the_user_who_pays(person: Person) -> None:
+def test_an_api_key_names_the_user_who_pays(person: Person, database: Connection) -> None:
     for name in ("consume", "everywhere"):
         key = person.organization.keys[name]
         answer = person.gateway.post(
@@ -214,6 +214,12 @@ def test_an_api_key_names_the_user_who_pays(person: Person) -> None:
         )
         assert answer.status_code == 200, answer.text
     assert person.charged() == 30
+    # By which the caps of keys count.
+    keys = database.execute(
+        "SELECT DISTINCT api_key_id FROM credit_usage_attribution WHERE org_id = %s",
+        [person.organization.org_id],
+    ).fetchall()
+    assert len({key for (key,) in keys} - {None}) == 2
 
 
 @pytest.mark.parametrize(
@@ -246,6 +252,29 @@ def test_a_foreign_organisation_does_not_pay(person: Person, provider: Provider)
         )
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "not_a_member")
     assert provider.requests == []
+
+
+def test_a_key_of_one_organisation_spends_nothing_of_another_of_its_users(
+    person: Person, make_organization: MakeOrganization, database: Connection, provider: Provider
+) -> None:
+    other = make_organization()
+    member = person.organization.member
+    for statement in (
+        "INSERT INTO organization_members (org_id, user_id) VALUES (%s, %s)",
+        "INSERT INTO user_credit_allocations (org_id, user_id, allocated_credits) VALUES (%s, %s, 50000)",
+    ):
+        database.execute(statement, [other.org_id, member])
+    answers = [
+        person.gateway.post(
+            f"{LLM}/chat/completions",
+            BODY | {"user": member},
+            key=person.organization.keys[name],
+            headers={"OpenAI-Organization": other.org_id},
+        ).status_code
+        for name in ("consume", "everywhere")
+    ]
+    assert answers == [403, 200]
+    assert len(provider.requests) == 1
 
 
 def test_who_pays_is_asked_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,18 +313,21 @@ class Counting:
 def test_who_has_left_meanwhile_does_not_spend_any_more(
     gateway_that_believes: Running, organization: Organization, provider: Provider, database: Connection
 ) -> None:
-    def call() -> int:
-        address = f"{LLM}/chat/completions"
-        return gateway_that_believes.post(address, BODY, bearer=organization.sessions["member"]).status_code
+    def call(**credential: str) -> int:
+        body = BODY | {"user": organization.member}
+        return gateway_that_believes.post(f"{LLM}/chat/completions", body, **credential).status_code
 
-    assert call() == 200
+    assert call(bearer=organization.sessions["member"]) == 200
+    for name in ("consume", "everywhere"):
+        assert call(key=organization.keys[name]) == 200
     database.execute(
-        "WITH left_ AS (DELETE FROM organization_members WHERE org_id = %(org)s AND user_id = %(user)s)"
-        " UPDATE user_credit_allocations SET is_active = FALSE WHERE org_id = %(org)s AND user_id = %(user)s",
-        {"org": organization.org_id, "user": organization.member},
+        "DELETE FROM organization_members WHERE org_id = %s AND user_id = %s",
+        [organization.org_id, organization.member],
     )
-    assert call() == 403
-    assert len(provider.requests) == 1
+    assert call(bearer=organization.sessions["member"]) == 404
+    for name in ("consume", "everywhere"):
+        assert call(key=organization.keys[name]) == 403
+    assert len(provider.requests) == 3
 
 
 @pytest.fixture

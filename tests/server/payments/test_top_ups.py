@@ -165,6 +165,18 @@ async def test_a_failure_that_is_told_before_its_payment_is_written_down_is_told
     assert customer.all()[0][::2] == ("failed", "insufficient_funds")
 
 
+async def test_a_payment_that_nobody_wrote_down_says_which_top_up_it_is(
+    customer: Customer, books: Shop, sender: Sender, top_ups: TopUps
+) -> None:
+    customer.set()
+    [leased] = [await top_ups.books.open_top_ups(), *await top_ups.books.lease_top_ups(60)][1:]
+    paid = FIXTURES["payment_intent"] | {"customer": customer.id, "currency": "usd", "amount_received": 2_000}
+    paid |= {"id": f"pi_{secrets.token_hex(8)}", "metadata": {"top_up": str(leased["id"])}}
+    assert sender.send(event("payment_intent.succeeded", paid)).status_code == 200
+    assert books.balance(customer.user_id) == Decimal(100)
+    assert await top_ups.run() == 0
+
+
 async def test_no_more_than_the_months_most(
     customer: Customer, books: Shop, sender: Sender, top_ups: TopUps
 ) -> None:
@@ -228,6 +240,16 @@ async def test_a_payment_that_fails_later_fails_the_top_up(
     failed = customer.paid(last_payment_error={"code": "insufficient_funds"})
     assert sender.send(event("payment_intent.payment_failed", failed)).status_code == 200
     assert customer.all()[0][::2] == ("failed", "insufficient_funds")
+
+
+async def test_a_payment_that_is_canceled_later_does_not_stay_open(
+    customer: Customer, sender: Sender, top_ups: TopUps
+) -> None:
+    customer.set()
+    await top_ups.run()
+    canceled = customer.paid(cancellation_reason="abandoned")
+    assert sender.send(event("payment_intent.canceled", canceled)).status_code == 200
+    assert customer.all()[0][::2] == ("failed", "abandoned")
 
 
 async def test_payments_of_checkouts_are_none_of_its_business(buyer: Buyer, sender: Sender) -> None:

@@ -2,7 +2,8 @@
 -- of those that were joined here. New members of an organisation stand in line at its row, a user's
 -- choices of a default at a lock of the user's; both are waited for in this order.
 --
--- Repeating a call changes nothing. Without `is_default`, a member's default stays what it is.
+-- Repeating a call changes nothing. Without `is_default`, a member's default stays what it is. Who comes back
+-- has the allocation that they left.
 CREATE OR REPLACE FUNCTION ledger.add_member(
   org_id TEXT, user_id TEXT, role TEXT DEFAULT 'member', is_default BOOLEAN DEFAULT FALSE
 ) RETURNS ledger.member
@@ -48,6 +49,15 @@ BEGIN
     )));
   END IF;
 
+  UPDATE public.user_credit_allocations AS allocation
+  SET is_active = TRUE, updated_at = ledger.now()
+  WHERE allocation.org_id = add_member.org_id
+    AND allocation.user_id = add_member.user_id
+    AND NOT allocation.is_active
+    AND NOT EXISTS (
+      SELECT FROM public.organization_members AS member
+      WHERE member.org_id = add_member.org_id AND member.user_id = add_member.user_id
+    );
   INSERT INTO public.organization_members AS member (org_id, user_id, role, is_default, joined_at)
   VALUES (add_member.org_id, add_member.user_id, _role, _is_default, ledger.now())
   ON CONFLICT (org_id, user_id) DO UPDATE

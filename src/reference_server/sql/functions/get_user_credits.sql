@@ -1,7 +1,8 @@
 -- A user's standing in all their organisations, in the order in which one of them pays by default: active
 -- ones before suspended ones, the user's default first, then by joining. Deleted ones are left out. An
--- allocation without membership counts as a plain member's. Nobody is unknown: a user in no organisation
--- has an empty list. Organisations that live in another database are that one's to tell.
+-- allocation without membership counts as a plain member's while it is active: whoever has left has none.
+-- Nobody is unknown: a user in no organisation has an empty list. Organisations that live in another database
+-- are that one's to tell.
 CREATE OR REPLACE FUNCTION ledger.get_user_credits(user_id TEXT, OUT document JSONB)
 LANGUAGE plpgsql
 STABLE
@@ -50,7 +51,7 @@ BEGIN
   FROM (
     SELECT org_id FROM public.organization_members WHERE user_id = get_user_credits.user_id
     UNION
-    SELECT org_id FROM public.user_credit_allocations WHERE user_id = get_user_credits.user_id
+    SELECT org_id FROM public.user_credit_allocations WHERE user_id = get_user_credits.user_id AND is_active
   ) AS standing
   INNER JOIN public.organizations AS organization
     ON organization.id = standing.org_id

@@ -1,6 +1,13 @@
--- Opens a session of a user in an application, in the user's own name. One that it replaces ends a little
--- later (`grace`, in seconds), so that a request whose answer was lost can be repeated.
-CREATE OR REPLACE FUNCTION identity.open_app_session(
+-- Invariant: what was ended opens nothing. Opens a session of a user in an application, in the user's own
+-- name. One that it replaces ends a little later (`grace`, in seconds), so that a request whose answer was
+-- lost can be repeated; if it has ended meanwhile, there is no new one, and the answer is FALSE.
+--
+-- The user's sessions that nobody can exchange any more are forgotten.
+DROP FUNCTION IF EXISTS identity.open_app_session(
+  UUID, TEXT, BIGINT, TEXT, JSONB, TIMESTAMPTZ, UUID, INTEGER
+); -- it answered nothing
+
+CREATE FUNCTION identity.open_app_session(
   jti UUID,
   app_id TEXT,
   user_id BIGINT,
@@ -9,7 +16,7 @@ CREATE OR REPLACE FUNCTION identity.open_app_session(
   expires_at TIMESTAMPTZ,
   replaces UUID,
   grace INTEGER
-) RETURNS VOID
+) RETURNS BOOLEAN
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
@@ -17,19 +24,26 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
+  _log_in CONSTANT UUID := identity.log_in_of(replaces);
   _old public.cross_app_sessions;
 BEGIN
   UPDATE public.cross_app_sessions AS s
   SET revoked_at = least(s.revoked_at, ledger.now() + make_interval(secs => grace))
-  WHERE s.jti = replaces
+  WHERE s.jti = replaces AND (s.revoked_at IS NULL OR s.revoked_at > ledger.now())
   RETURNING s.* INTO _old;
-  INSERT INTO public.cross_app_sessions (jti, app_id, user_id, app_user_id, app_metadata, expires_at)
+  IF replaces IS NOT NULL AND NOT FOUND THEN
+    RETURN FALSE;
+  END IF;
+  INSERT INTO public.cross_app_sessions (jti, app_id, user_id, app_user_id, app_metadata, expires_at, log_in)
   VALUES (
     jti, app_id, user_id,
     coalesce(app_user_id, _old.app_user_id),
     coalesce(app_metadata, _old.app_metadata, '{}'),
-    expires_at
+    expires_at, _log_in
   );
+  DELETE FROM public.cross_app_sessions AS s
+  WHERE s.user_id = open_app_session.user_id AND s.expires_at < ledger.now() - INTERVAL '1 day';
+  RETURN TRUE;
 END;
 $$;
 

@@ -1,4 +1,6 @@
 -- Invariant: a top-up gives its credits once, when it is paid in full, in its currency and by its customer.
+-- Which one it is says what was written down of the payment; where whoever asked for it died before, what the
+-- payment was told when it was asked for. Also one that was given up is given when it was paid after all.
 CREATE OR REPLACE FUNCTION payments.apply_top_up(facts JSONB) RETURNS JSONB
 LANGUAGE plpgsql
 VOLATILE
@@ -10,6 +12,12 @@ DECLARE
   _payment_id CONSTANT TEXT := facts ->> 'intent_id';
   _top_up public.top_ups;
 BEGIN
+  UPDATE public.top_ups AS row
+  SET payment_id = _payment_id, updated_at = ledger.now()
+  WHERE row.id = (facts ->> 'top_up_id')::UUID
+    AND row.customer_id = facts ->> 'customer_id'
+    AND row.payment_id IS NULL
+    AND NOT EXISTS (SELECT FROM public.top_ups AS other WHERE other.payment_id = _payment_id);
   SELECT row.* INTO _top_up FROM public.top_ups AS row WHERE row.payment_id = _payment_id FOR UPDATE;
   IF NOT FOUND THEN
     -- Of a checkout, which has events of its own; or a top-up whose payment is not written down yet.
