@@ -96,7 +96,7 @@ def test_adding_makes_the_pool(own_books: Books) -> None:
 
 
 def test_adding_to_nothing_raises(books: Books) -> None:
-    with pytest.raises(RaiseException, match="Not a member"):
+    with pytest.raises(RaiseException, match="There is no organisation"):
         value(books, "add_credits_to_pool", "no-such-organisation", 5)
 
 
