@@ -24,7 +24,8 @@ DatabaseUrl = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    from reference_server import people_commands as people  # noqa: PLC0415 - they use what is below
+    from reference_server import organization_commands as organizations  # noqa: PLC0415 - they use what is below
+    from reference_server import people_commands as people  # noqa: PLC0415
     from reference_server.alerting import commands as alerts  # noqa: PLC0415
     from reference_server.cells import commands as cells  # noqa: PLC0415
     from reference_server.payments import commands as payments  # noqa: PLC0415
@@ -40,6 +41,7 @@ def register(app: typer.Typer) -> None:
     token.command("register-app")(register_application)
     token.command("rotate-keys")(rotate_keys)
     app.add_typer(token, name="token")
+    organizations.register(app)
     people.register(app)
     transfers.register(app)
     payments.register(app)
