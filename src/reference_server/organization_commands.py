@@ -1,4 +1,4 @@
-"""The command that makes an organisation, on the database: members, plans and credits are work for its API."""
+"""The command that makes an organisation, on the database: all the rest about it is work for the API."""
 
 from typing import Annotated
 
