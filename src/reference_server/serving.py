@@ -107,10 +107,15 @@ class DrainingServer(Server):
         self._traffic = traffic
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Wait for the requests in flight before the listener closes."""
+        """Wait for the requests in flight before connections close."""
         self._traffic.stopping = True
         with suppress(TimeoutError):
             async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                await self._drain()
+                for server in self.servers:
+                    server.close()
+                # Whoever was let in last has not had the time to ask.
+                await asyncio.sleep(_POLL_SECONDS)
                 await self._drain()
         await super().shutdown(sockets)
 

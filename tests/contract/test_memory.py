@@ -33,6 +33,7 @@ from credit_sdk.operations import (
     VerifyLedger,
     alerting,
     crossapp,
+    topping_up,
 )
 
 
@@ -44,11 +45,11 @@ def books() -> MemoryLedger:
     return books
 
 
-ELSEWHERE = {crossapp.__name__, alerting.__name__}
+ELSEWHERE = {crossapp.__name__, alerting.__name__, topping_up.__name__}
 
 
 def _operations(kind: type[Operation[Any]] = Operation) -> Iterator[type[Operation[Any]]]:
-    """The operations of ledgers; log-ins of applications are a server's, and alerts a database's."""
+    """The operations of ledgers; applications' log-ins are a server's, alerts and top-ups a database's."""
     for child in kind.__subclasses__():
         yield from _operations(child)
         if "result" in vars(child) and "[" not in child.__name__ and child.__module__ not in ELSEWHERE:

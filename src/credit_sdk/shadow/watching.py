@@ -237,12 +237,8 @@ class Shadow:
 
 def is_marked(backend: object) -> bool:
     """Whether books in PostgreSQL are marked as a shadow's; never those behind a server."""
-    engine = getattr(backend, "engine", None)
-    if engine is None:
-        return False
-    with engine.connect() as connection:
-        marked: object = connection.exec_driver_sql(f"SELECT current_setting('{SETTING}', TRUE)").scalar()
-    return marked == "on"
+    ask = getattr(backend, "ask", None)
+    return ask is not None and ask("SELECT current_setting($1, TRUE)", SETTING) == "on"
 
 
 def _seen(decision: _Decision, kind: DifferenceKind, old: str, new: str) -> ShadowDifference:
