@@ -60,15 +60,15 @@ def _decorator(rounds: int) -> Figure:
         _ANSWERS.update(PlaceHold=hold, CaptureHold=billing.capture(hold))
         billing._till.connections.lasting_backend = NoBooks()
         decorated = billing.billable("bench", cost=1, account=account)(lambda: None)
-    fields = Deduct(org_id="acme", user_id="ada", credits=Decimal(1), service_type="bench").model_dump()
-    return cpu_ratio(
-        "decorator, hold and capture by no books / one pydantic validate and dump",
-        decorated,
-        lambda: Deduct.model_validate(fields).model_dump_json(),
-        calls=2_000,
-        rounds=rounds,
-        note="the goal of 0.25 is for a decorator that passes through",
-    )
+        fields = Deduct(org_id="acme", user_id="ada", credits=Decimal(1), service_type="bench").model_dump()
+        return cpu_ratio(
+            "decorator, hold and capture by no books / one pydantic validate and dump",
+            decorated,
+            lambda: Deduct.model_validate(fields).model_dump_json(),
+            calls=2_000,
+            rounds=rounds,
+            note="the goal of 0.25 is for a decorator that passes through",
+        )
 
 
 _ANSWERS: dict[str, Receipt | object] = {}
