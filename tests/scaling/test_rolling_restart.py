@@ -54,7 +54,7 @@ def test_no_charge_fails_and_limits_hold(
             try:
                 answer = http.get(url, headers={"Connection": "close"})
             except httpx.RemoteProtocolError:
-                # It came when the listener closed, and nobody read it: a GET may be repeated (RFC 9110, 9.2.2).
+                # Nobody read it: the listener closed. A GET may be repeated (RFC 9110, section 9.2.2).
                 answer = http.get(url, headers={"Connection": "close"})
             statuses.append(answer.status_code)
 
