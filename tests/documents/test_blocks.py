@@ -34,29 +34,29 @@ PROGRAMS = {
     "credits", "make", "pip", "pytest", "psql", "curl", "python", "export", "ready()", "#",
     "pg_dump", "createdb", "pg_restore",
 }  # fmt: skip
-# Python that needs a server or a framework, each by its page and its first line, and the test that does it.
+# Python that needs a server or a framework, each by its page and its first line, and the test that runs it.
 ELSEWHERE = {
     (
         "docs/alerts.md",
         'client.alerts.set("acme", "pool.low", 500)',
-    ): "tests/server/alerting/test_webhooks.py",
+    ): "tests/documents/test_python_blocks.py",
     (
         "docs/alerts.md",
         "webhook = client.alerts.create_webhook(",
-    ): "tests/server/alerting/test_webhooks.py",
+    ): "tests/documents/test_python_blocks.py",
     (
         "docs/alerts.md",
         "said = standardwebhooks.Webhook(secret).verify(request.body, request.headers)",
-    ): "tests/server/alerting/test_webhooks.py",
-    ("docs/payments.md", "client.credits.set_top_up("): "tests/server/payments/test_top_up_settings.py",
+    ): "tests/documents/test_python_blocks.py",
+    ("docs/payments.md", "client.credits.set_top_up("): "tests/documents/test_python_blocks.py",
     (
         "docs/expiring-credits.md",
         'client.credits.add("acme", 5_000, expires_in_days=90)',
-    ): "tests/ledger/test_lots.py",
+    ): "tests/documents/test_python_blocks.py",
     ("README.md", "import json"): "tests/server/test_readme.py",
     ("docs/tutorial.md", "import json"): "tests/server/test_readme.py",
     ("docs/llm.md", "from openai import OpenAI"): "tests/server/test_readme.py",
-    ("docs/frameworks.md", "MIDDLEWARE = ["): "tests/integrations/test_web_frameworks.py",
+    ("docs/frameworks.md", "MIDDLEWARE = ["): "tests/documents/test_python_blocks.py",
     ("docs/administration.md", 'for entry in client.organizations.audit("acme"):'): __file__,
 }
 # What is shown, not run: what a program prints, and what stands for a page of its own.
@@ -65,6 +65,7 @@ SHOWN = (
     "# before",  # two programs side by side
     '{"error":',  # an answer with dots
     "$ credits doctor",  # with what it prints
+    "Not measured:",  # why a peer has no figures
     "ALTER TABLE credit_usage_archive",  # of a month that is there: tests/ledger/test_archive.py
 )
 
