@@ -2,6 +2,10 @@
 
 import gc
 import logging
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
@@ -133,7 +137,21 @@ def app_from_environment() -> Starlette:
     configure_logs(settings.log_format, requests=settings.log_requests)
     app = create_app(settings)
     spare_what_stays()
+    _end_with_the_supervisor()
     return app
+
+
+def _end_with_the_supervisor() -> None:
+    """Have this worker end when the process that started it is gone: nobody else would ever stop it."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is None:
+        return
+
+    def wait() -> None:
+        supervisor.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="supervisor", daemon=True).start()
 
 
 def spare_what_stays() -> None:

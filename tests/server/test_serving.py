@@ -202,6 +202,20 @@ def test_several_workers(serve: Serve, application_url: str) -> None:
     assert (code, err) == (0, "")
 
 
+def test_workers_do_not_outlive_who_started_them(serve: Serve, application_url: str) -> None:
+    process = serve("--workers", "2", DATABASE_URL=application_url)
+    assert httpx.get(f"{process.base_url}/readyz").status_code == 200
+    process.popen.kill()
+    eventually(lambda: not _answers(process.base_url))
+
+
+def _answers(base_url: str) -> bool:
+    try:
+        return httpx.get(f"{base_url}/healthz").is_success
+    except httpx.TransportError:
+        return False
+
+
 def test_processes_share_the_figures_of_callers(
     serve: Serve, database_url: str, application_url: str, redis_server: RedisServer
 ) -> None:
