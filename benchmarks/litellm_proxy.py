@@ -18,6 +18,7 @@ import httpx
 
 COMMAND_VARIABLE = "LITELLM"
 SECONDS_TO_START = 120
+_BETWEEN_QUESTIONS = 0.5
 CONFIGURATION = """
 model_list:
   - model_name: gpt-4o
@@ -75,5 +76,6 @@ def _wait_for(address: str, proxy: subprocess.Popen[bytes]) -> None:
         with suppress(httpx.TransportError):
             if httpx.get(address).is_success:
                 return
-        time.sleep(0.5)
+        # Nothing tells when it has started: it is asked again.
+        time.sleep(_BETWEEN_QUESTIONS)
     raise RuntimeError(f"The proxy that {COMMAND_VARIABLE} names did not start.")

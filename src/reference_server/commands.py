@@ -1,9 +1,6 @@
 """The commands that this package adds to `credits`: serve, migrate, run-due, token, and its parts'."""
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,26 +8,20 @@ from uuid import uuid4
 
 import typer
 
-from credit_sdk.errors import ConfigurationError, NotFoundError
+from credit_sdk.errors import NotFoundError
+from reference_server import organization_commands as organizations
+from reference_server import people_commands as people
+from reference_server.alerting import commands as alerts
+from reference_server.cells import commands as cells
+from reference_server.command_database import DatabaseUrl, given_url, one_line_errors, url_of
+from reference_server.payments import commands as payments
+from reference_server.transfer import commands as transfers
 
 LONGEST_SESSION_SECONDS = 366 * 86_400
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--database-url", "--url", help="A postgresql:// URL; else DATABASE_URL.", show_default=False
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    from reference_server import organization_commands as organizations  # noqa: PLC0415 - they use what is below
-    from reference_server import people_commands as people  # noqa: PLC0415
-    from reference_server.alerting import commands as alerts  # noqa: PLC0415
-    from reference_server.cells import commands as cells  # noqa: PLC0415
-    from reference_server.payments import commands as payments  # noqa: PLC0415
-    from reference_server.transfer import commands as transfers  # noqa: PLC0415
-
     app.command()(serve)
     app.command("migrate")(migrate_database)
     app.command("run-due")(run_due)
@@ -77,8 +68,8 @@ def serve(
     ] = None,
 ) -> None:
     """Run the server: migrate, listen, and stop cleanly at SIGTERM or Ctrl+C."""
-    url = _given_url(database_url)
-    with _one_line_errors(url):
+    url = given_url(database_url)
+    with one_line_errors(url):
         from reference_server import serving  # noqa: PLC0415 - the other commands need no server
         from reference_server.demo import BooksOfOthersError  # noqa: PLC0415
 
@@ -101,8 +92,8 @@ def migrate_database(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be applied.")] = False,
 ) -> None:
     """Bring a database to this version's schema; one of the first system is adopted, with its rows."""
-    url = _database_url(database_url)
-    with _one_line_errors(url):
+    url = url_of(database_url)
+    with one_line_errors(url):
         from reference_server.adoption import AdoptionError  # noqa: PLC0415
         from reference_server.migrate import migrate  # noqa: PLC0415
 
@@ -133,8 +124,8 @@ def run_due(
 
     The server does the same in the background. Safe to run late, twice and beside it.
     """
-    url = _database_url(database_url)
-    with _one_line_errors(url):
+    url = url_of(database_url)
+    with one_line_errors(url):
         from credit_sdk.backends.sql import SqlBackend  # noqa: PLC0415
         from reference_server.sweeping import do_all_due  # noqa: PLC0415
 
@@ -161,8 +152,8 @@ def archive(
 
     Safe to stop, to repeat and to run while everybody charges. Needs the owner of the tables.
     """
-    url = _database_url(database_url)
-    with _one_line_errors(url):
+    url = url_of(database_url)
+    with one_line_errors(url):
         from reference_server.archiving import archive_before  # noqa: PLC0415
 
         archived = archive_before(url, before.replace(tzinfo=UTC), batch)
@@ -187,8 +178,8 @@ def create_session(
     The user must be known: a member of an organisation, or in the table of users. A system administrator
     need not be: somebody has to begin.
     """
-    url = _database_url(database_url)
-    with _one_line_errors(url):
+    url = url_of(database_url)
+    with one_line_errors(url):
         import psycopg  # noqa: PLC0415
 
         from reference_server.credentials import is_known, open_session  # noqa: PLC0415
@@ -216,8 +207,8 @@ def create_key(
     unknown = set(scope).difference(SCOPES)
     if unknown:
         raise typer.BadParameter(f"{min(unknown)!r} is not one of {', '.join(SCOPES)}.", param_hint="--scope")
-    url = _database_url(database_url)
-    with _one_line_errors(url):
+    url = url_of(database_url)
+    with one_line_errors(url):
         import psycopg  # noqa: PLC0415
 
         from reference_server.credentials import create_api_key  # noqa: PLC0415
@@ -248,8 +239,8 @@ def register_application(
     if unknown:
         choices = ", ".join(APP_PERMISSIONS)
         raise typer.BadParameter(f"{min(unknown)!r} is not one of {choices}.", param_hint="--permission")
-    url = _database_url(database_url)
-    with _one_line_errors(url):
+    url = url_of(database_url)
+    with one_line_errors(url):
         import psycopg  # noqa: PLC0415
 
         from reference_server.credentials import register_app  # noqa: PLC0415
@@ -261,8 +252,8 @@ def register_application(
 
 def rotate_keys(database_url: DatabaseUrl = None) -> None:
     """Let a new key sign the sessions of applications' users; sessions of the old one end by themselves."""
-    url = _database_url(database_url)
-    with _one_line_errors(url):
+    url = url_of(database_url)
+    with one_line_errors(url):
         import psycopg  # noqa: PLC0415
 
         from reference_server.credentials import rotate_signing_key  # noqa: PLC0415
@@ -272,49 +263,3 @@ def rotate_keys(database_url: DatabaseUrl = None) -> None:
         with psycopg.connect(url) as connection:
             rotate_signing_key(connection, new.kid, new.private_key, new.public_key)
     typer.echo(f"Key {new.kid} signs from now on.")
-
-
-def _given_url(option: str | None) -> str | None:
-    """Return the checked URL of the option, else of the environment; an empty option is a mistake."""
-    _require_extra()
-    from reference_server.database_urls import libpq_url  # noqa: PLC0415
-
-    url = os.environ.get("DATABASE_URL") or None if option is None else option
-    return None if url is None else libpq_url(url)
-
-
-def _database_url(option: str | None) -> str:
-    url = _given_url(option)
-    if url is None:
-        raise ConfigurationError("Give --database-url, or DATABASE_URL.")
-    return url
-
-
-def _require_extra() -> None:
-    try:
-        import psycopg  # noqa: F401, PLC0415
-
-        from reference_server import embedded  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise ConfigurationError(
-            f"This command needs an extra: pip install 'credit-sdk[server]' ({error})."
-        ) from None
-
-
-@contextmanager
-def _one_line_errors(url: str | None) -> Iterator[None]:
-    """Turn what may go wrong outside of this program into one line; PostgreSQL's own words stay there."""
-    import psycopg  # noqa: PLC0415
-
-    from reference_server.adoption import AdoptionError  # noqa: PLC0415
-    from reference_server.database_urls import database_error  # noqa: PLC0415
-    from reference_server.embedded import EmbeddedPostgresError  # noqa: PLC0415
-    from reference_server.migrate import MigrationError  # noqa: PLC0415
-    from reference_server.transfer.lines import TransferError  # noqa: PLC0415
-
-    try:
-        yield
-    except psycopg.Error as error:
-        raise database_error(error, url) from None
-    except (AdoptionError, TransferError, EmbeddedPostgresError, MigrationError, OSError) as error:
-        raise ConfigurationError(str(error).strip().partition("\n")[0]) from None

@@ -6,7 +6,7 @@ import typer
 
 from credit_sdk.errors import ConflictError, ValidationFailedError
 from credit_sdk.operations import AddCredits, AddMember, GetPool, parse
-from reference_server.commands import DatabaseUrl, _database_url, _one_line_errors
+from reference_server.command_database import DatabaseUrl, one_line_errors, url_of
 
 LONGEST_NAME = 255
 _CREATE = "INSERT INTO organizations (id, name) VALUES (%s, %s)"
@@ -33,7 +33,7 @@ def create_organization(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Make an organisation, all of it or nothing, and print its id."""
-    url = _database_url(database_url)
+    url = url_of(database_url)
     # An id that nothing could be asked of is refused like one that is asked.
     parse(GetPool, {"org_id": org_id})
     if not 0 < len(name or org_id) <= LONGEST_NAME:
@@ -43,7 +43,7 @@ def create_organization(
         wanted.append(parse(AddMember, {"org_id": org_id, "user_id": owner, "role": "owner"}))
     if credits is not None:
         wanted.append(parse(AddCredits, {"org_id": org_id, "credits": credits}))
-    with _one_line_errors(url):
+    with one_line_errors(url):
         import psycopg  # noqa: PLC0415
 
         from credit_sdk.backends.sql import SqlBackend  # noqa: PLC0415

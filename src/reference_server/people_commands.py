@@ -7,7 +7,7 @@ import typer
 
 from credit_sdk.errors import ConflictError, NotFoundError, ValidationFailedError
 from credit_sdk.operations._base import storable_text
-from reference_server.commands import DatabaseUrl, _database_url, _one_line_errors
+from reference_server.command_database import DatabaseUrl, one_line_errors, url_of
 
 SHORTEST_PASSWORD = 8
 LONGEST_PASSWORD = 1_024
@@ -47,10 +47,10 @@ def create_user(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Make a user, with no credits and no password yet, and print their id."""
-    url = _database_url(database_url)
+    url = url_of(database_url)
     if "@" not in email:
         raise ValidationFailedError(f"EMAIL: {email!r} is no email address.")
-    with _one_line_errors(url):
+    with one_line_errors(url):
         import psycopg  # noqa: PLC0415
 
         fields = [email, name, user_id, "admin" if admin else "customer"]
@@ -71,8 +71,8 @@ def set_password(email: Email, database_url: DatabaseUrl = None) -> None:
 
     What they are logged in with ends. Never an argument: those are seen by everybody on the machine.
     """
-    url = _database_url(database_url)
-    with _one_line_errors(url):
+    url = url_of(database_url)
+    with one_line_errors(url):
         import psycopg  # noqa: PLC0415
 
         from reference_server.passwords import hash_password  # noqa: PLC0415

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import Annotated
 
 import typer
 from pydantic import TypeAdapter, ValidationError
@@ -10,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from credit_sdk.amounts import format_credits, parse_credits, to_millicredits
 from credit_sdk.errors import NotFoundError, ValidationFailedError
 from credit_sdk.operations.alerting import WebhookUrl
-from reference_server.commands import DatabaseUrl, _database_url, _one_line_errors
+from reference_server.command_database import DatabaseUrl, one_line_errors, rows_of, url_of
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -60,8 +61,8 @@ def run(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
 
     The server does the same in the background. Safe to run twice and beside it.
     """
-    url = _database_url(database_url)
-    with _one_line_errors(url):
+    url = url_of(database_url)
+    with one_line_errors(url):
         done = asyncio.run(_round(url))
     if as_json:
         typer.echo(json.dumps(done))
@@ -70,9 +71,7 @@ def run(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
 
 
 async def _round(url: str) -> dict[str, int]:
-    from dataclasses import asdict  # noqa: PLC0415
-
-    from credit_sdk.backends.sql import AsyncSqlBackend  # noqa: PLC0415
+    from credit_sdk.backends.sql import AsyncSqlBackend  # noqa: PLC0415 - the command line needs no extra
     from reference_server.alerting.rounds import run_round  # noqa: PLC0415
     from reference_server.settings import Settings  # noqa: PLC0415
 
@@ -85,7 +84,7 @@ async def _round(url: str) -> dict[str, int]:
 
 def list_dead(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """Show the webhooks that were given up, of all organisations; their administrators can redeliver them."""
-    rows = _rows(database_url, _DEAD)
+    rows = rows_of(database_url, _DEAD)
     if as_json:
         typer.echo(json.dumps(rows, default=str))
         return
@@ -105,22 +104,22 @@ def add_endpoint(
     except ValidationError:
         raise ValidationFailedError("URL: must be an https:// address.", errors=[]) from None
     asyncio.run(_require_sendable(url, database_url))
-    [row] = _rows(database_url, _OPEN_ENDPOINT, url)
+    [row] = rows_of(database_url, _OPEN_ENDPOINT, url)
     typer.echo(f"id {row['id']}", err=True)
     typer.echo(row["secret"])
 
 
 async def _require_sendable(url: str, database_url: str | None) -> None:
-    from reference_server.alerting.checking import require_sendable  # noqa: PLC0415
+    from reference_server.alerting.checking import require_sendable  # noqa: PLC0415 - likewise
     from reference_server.settings import Settings  # noqa: PLC0415
 
-    settings = Settings.of(database_url=_database_url(database_url))
+    settings = Settings.of(database_url=url_of(database_url))
     await require_sendable(url, settings.webhook_networks)
 
 
 def list_endpoints(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """Show where alerts about users' own balances are sent."""
-    rows = _rows(database_url, _LIST)
+    rows = rows_of(database_url, _LIST)
     if as_json:
         typer.echo(json.dumps(rows, default=str))
         return
@@ -132,7 +131,7 @@ def delete_endpoint(
     endpoint_id: Annotated[str, typer.Argument(help="Its id.")], database_url: DatabaseUrl = None
 ) -> None:
     """Send no more alerts about users' own balances to an address."""
-    if not _rows(database_url, _DELETE, endpoint_id):
+    if not rows_of(database_url, _DELETE, endpoint_id):
         raise NotFoundError(f"The platform has no endpoint {endpoint_id}.")
     typer.echo(f"Deleted {endpoint_id}.")
 
@@ -145,28 +144,17 @@ def watch_balances(
     """Watch users' own balances: an alert is raised once whenever one falls below."""
     subject = "" if user is None else _name_of(user, database_url)
     if threshold == "0":
-        _rows(database_url, _LEAVE, subject)
+        rows_of(database_url, _LEAVE, subject)
         typer.echo("Watched no more.")
         return
     amount = parse_credits(threshold, argument="threshold")
-    _rows(database_url, _WATCH, subject, to_millicredits(amount))
+    rows_of(database_url, _WATCH, subject, to_millicredits(amount))
     typer.echo(f"Watching for less than {format_credits(amount)} credits.")
 
 
 def _name_of(user: str, database_url: str | None) -> str:
-    found = _rows(database_url, _NAME, user)
+    found = rows_of(database_url, _NAME, user)
     if not found:
         raise NotFoundError(f"There is no user {user} with a balance of their own.")
     name: str = found[0]["user_name"]
     return name
-
-
-def _rows(database_url: str | None, statement: str, *parameters: object) -> list[dict[str, Any]]:
-    url = _database_url(database_url)
-    with _one_line_errors(url):
-        import psycopg  # noqa: PLC0415
-        from psycopg.rows import dict_row  # noqa: PLC0415
-
-        with psycopg.connect(url, row_factory=dict_row) as connection:
-            cursor = connection.execute(statement.encode(), parameters)
-            return cursor.fetchall() if cursor.description else []

@@ -41,7 +41,8 @@ async def deliver_due(backend: AsyncSqlBackend, settings: AlertSettings) -> int:
     """
     lease_seconds = round(settings.webhook_seconds) + _SPARE_SECONDS
     delivered = 0
-    # A proxy of the environment would be asked to connect, and would look names up anew.
+    # A proxy of the environment would be asked to connect, and would look names up anew. Each attempt has a
+    # time limit of its own, over all of it.
     async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=None) as client:  # noqa: S113
         while leased := await ask(backend, _LEASE, AT_ONCE, lease_seconds):
             outcomes = await asyncio.gather(*(_attempt(client, each, settings) for each in leased))

@@ -8,7 +8,7 @@ import typer
 
 from credit_sdk.errors import ConfigurationError
 from reference_server.cells.naming import HOME, Cell, parse_cells
-from reference_server.commands import DatabaseUrl, _database_url, _one_line_errors
+from reference_server.command_database import DatabaseUrl, one_line_errors, url_of
 
 Cells = Annotated[
     str | None,
@@ -37,7 +37,7 @@ def list_cells(
 ) -> None:
     """Show the cells, how many organisations live in each, and how many of them are moving."""
     named = _cells(database_url, cells)
-    with _one_line_errors(named[HOME].url):
+    with one_line_errors(named[HOME].url):
         import psycopg  # noqa: PLC0415
 
         from reference_server.cells.placing import counts  # noqa: PLC0415
@@ -66,7 +66,7 @@ def add(
 ) -> None:
     """Make an organisation, in the cell with the fewest for its weight."""
     named = _cells(database_url, cells)
-    with _one_line_errors(named[HOME].url):
+    with one_line_errors(named[HOME].url):
         from reference_server.cells.placing import add_organization  # noqa: PLC0415
 
         chosen = add_organization(named, org_id, name, cell)
@@ -85,7 +85,7 @@ def move(
     move it to where it was, which takes it back.
     """
     named = _cells(database_url, cells)
-    with _one_line_errors(named[HOME].url):
+    with one_line_errors(named[HOME].url):
         from reference_server.cells.moving import move_organization  # noqa: PLC0415
 
         urls = {name: each.url for name, each in named.items()}
@@ -96,7 +96,7 @@ def move(
 def _cells(database_url: str | None, text: str | None) -> dict[str, Cell]:
     from reference_server.database_urls import libpq_url  # noqa: PLC0415
 
-    home = Cell(HOME, _database_url(database_url))
+    home = Cell(HOME, url_of(database_url))
     try:
         others = parse_cells(os.environ.get("CREDITS_CELLS", "") if text is None else text)
     except ValueError as error:

@@ -12,7 +12,7 @@ import typer
 from credit_sdk.amounts import format_credits, parse_credits, to_millicredits, to_number
 from credit_sdk.errors import ConfigurationError, ConflictError, NotFoundError
 from credit_sdk.operations.topping_up import DEAREST_CENTS
-from reference_server.commands import DatabaseUrl, _database_url, _one_line_errors
+from reference_server.command_database import DatabaseUrl, one_line_errors, rows_of, url_of
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Terms: TypeAlias = tuple[str, str, Decimal, int]
@@ -101,12 +101,12 @@ def set_top_up(
 
 
 def _set_for_user(database_url: str | None, user: str, terms: Terms | None) -> None:
-    found = _rows(database_url, _CUSTOMER, user, user)
+    found = rows_of(database_url, _CUSTOMER, user, user)
     if not found:
         raise NotFoundError("This buyer is no customer at Stripe yet: let them buy once.")
     package_id, payment_method, threshold, monthly_cents = terms or (None, None, None, None)
     millicredits = None if threshold is None else to_millicredits(threshold)
-    _rows(
+    rows_of(
         database_url,
         _TOP_UP,
         found[0]["customer_id"],
@@ -120,8 +120,8 @@ def _set_for_user(database_url: str | None, user: str, terms: Terms | None) -> N
 def _set_for_organization(database_url: str | None, org_id: str, terms: Terms | None) -> None:
     from credit_sdk import BillingClient  # noqa: PLC0415 - other commands need no ledger
 
-    url = _database_url(database_url)
-    with _one_line_errors(url), BillingClient(url) as client:
+    url = url_of(database_url)
+    with one_line_errors(url), BillingClient(url) as client:
         if terms is None:
             client.credits.remove_top_up(org_id)
             return
@@ -137,7 +137,7 @@ def _set_for_organization(database_url: str | None, org_id: str, terms: Terms | 
 
 def list_packages(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """Show all packages, cheapest first."""
-    rows = _rows(database_url, _LIST)
+    rows = rows_of(database_url, _LIST)
     if as_json:
         typer.echo(json.dumps(rows, default=_json))
         return
@@ -173,7 +173,7 @@ def add_package(
     fields = (
         package_id, name, description, amount, price_cents, currency, renews_every, price_id, expires_in_days,
     )  # fmt: skip
-    if not _rows(database_url, _ADD, *fields):
+    if not rows_of(database_url, _ADD, *fields):
         raise ConflictError(f"There is a package {package_id} already, or one with this price.")
     typer.echo(f"Added {package_id}.")
 
@@ -183,10 +183,10 @@ def sync_packages(database_url: DatabaseUrl = None) -> None:
     key = os.environ.get("STRIPE_SECRET_KEY")
     if not key:
         raise ConfigurationError("Set STRIPE_SECRET_KEY: prices are made in its account.")
-    lacking = [row for row in _rows(database_url, _LIST) if row["is_active"] and not row["stripe_price_id"]]
+    lacking = [row for row in rows_of(database_url, _LIST) if row["is_active"] and not row["stripe_price_id"]]
     for row in lacking:
         price_id = asyncio.run(_make_price(key, row))
-        _rows(database_url, _SET_PRICE, price_id, row["id"])
+        rows_of(database_url, _SET_PRICE, price_id, row["id"])
         typer.echo(f"{row['id']}: {price_id}")
     if not lacking:
         typer.echo("Nothing to do: every package has its price.")
@@ -194,7 +194,7 @@ def sync_packages(database_url: DatabaseUrl = None) -> None:
 
 def list_open(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """Show credits that are owed after refunds and disputes, and events that could not be applied."""
-    found = {"owed": _rows(database_url, _OWED), "events": _rows(database_url, _OPEN)}
+    found = {"owed": rows_of(database_url, _OWED), "events": rows_of(database_url, _OPEN)}
     if as_json:
         typer.echo(json.dumps(found, default=_json))
         return
@@ -215,18 +215,6 @@ async def _make_price(key: str, package: dict[str, Any]) -> str:
         return (await stripe.make_price(package)).id
     finally:
         await stripe.close()
-
-
-def _rows(database_url: str | None, statement: str, *parameters: object) -> list[dict[str, Any]]:
-    """Return the rows of a statement, which the owner of the database runs in its own transaction."""
-    url = _database_url(database_url)
-    with _one_line_errors(url):
-        import psycopg  # noqa: PLC0415
-        from psycopg.rows import dict_row  # noqa: PLC0415
-
-        with psycopg.connect(url, row_factory=dict_row) as connection:
-            cursor = connection.execute(statement.encode(), parameters)
-            return cursor.fetchall() if cursor.description else []
 
 
 def _package_line(row: dict[str, Any]) -> str:

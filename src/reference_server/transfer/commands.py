@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from credit_sdk.errors import ConfigurationError
-from reference_server.commands import DatabaseUrl, _database_url, _one_line_errors
+from reference_server.command_database import DatabaseUrl, one_line_errors, url_of
 
 if TYPE_CHECKING:
     from reference_server.transfer.lines import Contents
@@ -35,12 +35,12 @@ def export_books(
 
     Charges go on meanwhile. The file has digests of the organisation's API keys: keep it as you keep backups.
     """
-    url = _database_url(database_url)
+    url = url_of(database_url)
     from credit_sdk.cli._progress import counting  # noqa: PLC0415
 
     if file.exists() and not force:
         raise ConfigurationError(f"{file} is there already; --force replaces it.")
-    with _one_line_errors(url), _replacing(file) as out, counting(f"Exporting {org_id}") as advance:
+    with one_line_errors(url), _replacing(file) as out, counting(f"Exporting {org_id}") as advance:
         import psycopg  # noqa: PLC0415
 
         from reference_server.transfer.exporting import export_organization  # noqa: PLC0415
@@ -60,10 +60,10 @@ def import_books(
 
     All of it or nothing: digests, balances and chain are checked before anybody sees it.
     """
-    url = _database_url(database_url)
+    url = url_of(database_url)
     from credit_sdk.cli._progress import counting  # noqa: PLC0415
 
-    with _one_line_errors(url), _reading(file) as lines, counting(f"Importing {file.name}") as advance:
+    with one_line_errors(url), _reading(file) as lines, counting(f"Importing {file.name}") as advance:
         import psycopg  # noqa: PLC0415
 
         from reference_server.transfer.importing import import_organization  # noqa: PLC0415
