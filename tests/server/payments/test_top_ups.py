@@ -215,6 +215,23 @@ async def test_three_failures_switch_it_off_and_raise_one_alert(
     assert await top_ups.run() == 1
 
 
+async def test_what_its_owner_allows_later_is_given_once(
+    customer: Customer, books: Shop, sender: Sender, top_ups: TopUps
+) -> None:
+    customer.set(card="pm_authentication_required")
+    await top_ups.run()
+    [(top_up_id, status)] = books.database.execute(
+        "SELECT id, status FROM top_ups WHERE customer_id = %s", [customer.id]
+    ).fetchall()
+    assert status == "failed"
+    told = {"id": f"pi_{secrets.token_hex(8)}", "metadata": {"top_up": str(top_up_id)}}
+    for _ in range(2):
+        paid = event("payment_intent.succeeded", customer.paid(**told))
+        assert sender.send(paid).status_code == 200
+    assert books.balance(customer.user_id) == Decimal(100)
+    assert books.verified() == []
+
+
 async def test_a_refused_card_is_not_tried_again_at_once(customer: Customer, top_ups: TopUps) -> None:
     customer.set(card="pm_card_declined")
     assert [await top_ups.run() for _ in range(3)] == [1, 0, 0]
