@@ -9,7 +9,7 @@ CREATE OR REPLACE FUNCTION ledger.charge_hold(
   charges JSONB,
   org_id TEXT DEFAULT NULL,
   close BOOLEAN DEFAULT FALSE,
-  OUT document JSONB
+  OUT document JSON
 )
 LANGUAGE plpgsql
 VOLATILE
@@ -51,8 +51,13 @@ BEGIN
     ) AS holding
   INTO _asked
   FROM ledger.parts_of_hold(_hold, charge_hold.charges) AS part
-  LEFT JOIN public.credit_usage_attribution AS earlier
-    ON earlier.org_id = _hold.org_id AND earlier.request_id = part.request_id;
+  -- One look at the key for each part, however long the history is.
+  LEFT JOIN LATERAL (
+    SELECT charge.*
+    FROM public.credit_usage_attribution AS charge
+    WHERE charge.org_id = _hold.org_id AND charge.request_id = part.request_id
+    LIMIT 1
+  ) AS earlier ON TRUE;
   IF _asked.used_otherwise IS NOT NULL THEN
     PERFORM ledger.refuse(ledger.id_taken_problem(_hold.org_id, _asked.used_otherwise));
   ELSIF _asked.credits > 0 THEN
@@ -79,20 +84,24 @@ BEGIN
   END IF;
 
   _hold := ledger.shrink_hold(_hold, _account.id, _asked.credits, charge_hold.close, _now);
-  SELECT jsonb_build_object(
-    'hold', to_jsonb(ledger.hold_row(_hold, replayed => _asked.credits = 0)),
-    'receipts', jsonb_agg(
-      to_jsonb(ROW(
+  SELECT json_build_object(
+    'hold', ledger.hold_row(_hold, replayed => _asked.credits = 0),
+    'receipts', json_agg(
+      ROW(
         charge.id, charge.org_id, charge.user_id, charge.credits_used, charge.remaining_after,
         charge.service_type, charge.service_name, charge.request_id, charge.created_at,
         charge.request_id <> ALL(_asked.fresh)
-      )::ledger.receipt)
+      )::ledger.receipt
       ORDER BY part.place
     )
   ) INTO document
   FROM ledger.parts_of_hold(_hold, charge_hold.charges) AS part
-  INNER JOIN public.credit_usage_attribution AS charge
-    ON charge.org_id = _hold.org_id AND charge.request_id = part.request_id;
+  CROSS JOIN LATERAL (
+    SELECT written.*
+    FROM public.credit_usage_attribution AS written
+    WHERE written.org_id = _hold.org_id AND written.request_id = part.request_id
+    LIMIT 1
+  ) AS charge;
 END;
 $$;
 
