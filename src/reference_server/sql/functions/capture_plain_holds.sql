@@ -1,7 +1,7 @@
 -- The plain batch of captures, as one statement: every hold is open, captured once, whole or for less, and
--- there are no caps. NULL, and nothing written, when that is not so. A hold that is named twice is found by
--- counting what was closed (CR999), an id that was charged otherwise by the table's key: for the caller to undo
--- it all. The caller holds the locks of `allocation_ids`, under which holds change.
+-- there are no caps. NULL, and nothing written, when that is not so. For the caller to undo it all, a hold
+-- that is named twice is found by counting what was closed (CR999), and an id that was charged otherwise by
+-- the table's key. The caller holds the locks of `allocation_ids`, under which holds change.
 CREATE OR REPLACE FUNCTION ledger.capture_plain_holds(org_id TEXT, captures JSONB, allocation_ids UUID[])
 RETURNS JSON
 LANGUAGE plpgsql
