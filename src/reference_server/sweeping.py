@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE = 100
 """Of what members wait for while it is done."""
-SEALED_AT_ONCE = 1_000
+SEALED_AT_ONCE = 5_000
 
 
 @asynccontextmanager

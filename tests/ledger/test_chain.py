@@ -143,6 +143,24 @@ def test_what_has_ended_is_not_looked_at_again(books: Books) -> None:
     assert created_at(books, "minute-1") < settled_before(books) < created_at(books, "minute-3")
 
 
+def test_a_round_that_leaves_some_lets_the_next_begin_where_it_ended(books: Books) -> None:
+    """However much waits, each row is looked at once: a long backlog is not sorted again for every round."""
+    member = books.member()
+    for minute in range(1, 6):
+        advance(books, minute)
+        books.do(member.deduct(10, f"minute-{minute}"))
+    advance(books, 10)
+    # What was granted and allocated comes first.
+    books.do(Call("seal", {"org_id": books.org_id, "limit": 3}))
+    let_others_end(books)
+    books.do(Call("seal", {"limit": 2}))
+    assert sealed_requests(books) == [f"minute-{minute}" for minute in range(1, 4)]
+    assert settled_before(books) == created_at(books, "minute-3")
+    seal_all(books)
+    assert sealed_requests(books) == [f"minute-{minute}" for minute in range(1, 6)]
+    assert verify(books)["breaks"] == []
+
+
 def test_a_seal_late_in_its_transaction_does_not_settle_what_began_meanwhile(books: Books) -> None:
     slow, quick = books.member(), books.member()
     sealing, holding = books.connect(), books.connect()

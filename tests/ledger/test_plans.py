@@ -128,3 +128,38 @@ def test_what_a_user_has_spent_before_is_not_read_again(own_books: Books, make_c
                 own_books.do(make_call("capture_balance_hold", {"hold_id": hold["hold_id"]}))
             assert own_books.execute(read) == before
         own_books.execute("ANALYZE")
+
+
+LONG_HISTORY = """
+INSERT INTO credit_usage_attribution (org_id, user_id, allocation_id, credits_used, service_type)
+SELECT org_id, user_id, id, 1, 'valuation' FROM user_credit_allocations CROSS JOIN generate_series(1, 20000);
+INSERT INTO credit_holds (org_id, user_id, credits, status, service_type, request_id, expires_at)
+SELECT org_id, user_id, 1, 'captured', service_type, request_id, now() FROM credit_usage_attribution;
+ANALYZE credit_usage_attribution, credit_holds;
+"""
+
+
+def test_what_is_charged_together_reads_nothing_of_a_long_history(
+    own_books: Books, make_call: type[Call]
+) -> None:
+    """Whatever the planner thinks of it: a part of a hold looks for its own request id only."""
+    ann, count = own_books.member(), 20
+    own_books.execute(LONG_HISTORY)
+    own_books.execute("UPDATE user_credit_allocations SET used_credits = 20000, allocated_credits = 10^9")
+    held = own_books.do(ann.hold(1_000_000))
+    # These ids come behind all others, which a merge of both would read through.
+    items = [ann.item(5, f"the-part-{number}") for number in range(count)]
+    batch = [ann.item(5, f"the-charge-{number}") for number in range(count)]
+    holds = [ann.item(5, f"the-hold-{number}") | {"ttl_seconds": 900} for number in range(count)]
+    org = {"org_id": own_books.org_id}
+    read = """SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::INTEGER AS rows
+        FROM pg_stat_xact_user_tables WHERE relname IN ('credit_usage_attribution', 'credit_holds')"""
+    with own_books.connection.transaction():
+        [before] = own_books.execute(read)
+        own_books.do(make_call("deduct_batch", org | {"charges": batch}))
+        own_books.do(make_call("charge_hold", org | {"hold_id": held["hold_id"], "charges": items}))
+        placed = own_books.do(make_call("place_hold_batch", org | {"holds": holds}))["outcomes"]
+        captures = [{"hold_id": outcome["hold"]["hold_id"]} for outcome in placed]
+        own_books.do(make_call("capture_hold_batch", org | {"captures": captures}))
+        [after] = own_books.execute(read)
+    assert after["rows"] - before["rows"] < 20 * count

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 NAMES = ("ledger", "identity", "payments", "alerts", "cells", "public")
 OURS = f"(SELECT oid FROM pg_namespace WHERE nspname IN {NAMES})"  # noqa: S608
-# PostgreSQL binds names in these bodies when they are created, so that no search path matters to them.
-BOUND_WHEN_CREATED = "prosqlbody IS NOT NULL"
+# PostgreSQL binds names in these bodies, and what aggregates are made of, when they are created, so that no
+# search path matters to them.
+BOUND_WHEN_CREATED = "(prosqlbody IS NOT NULL OR prokind = 'a')"
 
 
 def functions(books: Books, condition: str) -> list[str]:

@@ -1,7 +1,7 @@
 -- Many captures of one organisation in one transaction, as `ledger.deduct_batch` takes charges. Outcomes are
 -- those of `ledger.capture_hold`, one capture after the other: a batch that is plain is written as a set, any
 -- other goes through that function.
-CREATE OR REPLACE FUNCTION ledger.capture_hold_batch(org_id TEXT, captures JSONB, OUT document JSONB)
+CREATE OR REPLACE FUNCTION ledger.capture_hold_batch(org_id TEXT, captures JSONB, OUT document JSON)
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
@@ -29,7 +29,8 @@ BEGIN
       capture_hold_batch.org_id, capture_hold_batch.captures, _allocation_ids
     );
   EXCEPTION
-    WHEN SQLSTATE 'CR999' THEN
+    WHEN unique_violation OR SQLSTATE 'CR999' THEN
+      -- A hold was captured before, or is named twice.
       NULL;
   END;
   IF document IS NULL THEN

@@ -1,9 +1,9 @@
 -- The plain batch of captures, as one statement: every hold is open, captured once, whole or for less, and
--- there are no caps. NULL, and nothing written, when that is not so. A hold that is named twice, and an id
--- that was charged otherwise, show when a row is not written: CR999 then, for the caller to undo it all.
--- The caller holds the locks of `allocation_ids`, under which holds change.
+-- there are no caps. NULL, and nothing written, when that is not so. For the caller to undo it all, a hold
+-- that is named twice is found by counting what was closed (CR999), and an id that was charged otherwise by
+-- the table's key. The caller holds the locks of `allocation_ids`, under which holds change.
 CREATE OR REPLACE FUNCTION ledger.capture_plain_holds(org_id TEXT, captures JSONB, allocation_ids UUID[])
-RETURNS JSONB
+RETURNS JSON
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
@@ -17,7 +17,6 @@ DECLARE
   _is_plain BOOLEAN;
   _asked BIGINT;
   _closed BIGINT;
-  _written BIGINT;
 BEGIN
   WITH account AS MATERIALIZED (
     SELECT allocation.id, allocation.user_id, allocation.remaining_credits
@@ -82,8 +81,6 @@ BEGIN
     FROM item
     WHERE (SELECT batch.is_plain FROM batch)
     ORDER BY item.request_id
-    ON CONFLICT (org_id, request_id) DO NOTHING
-    RETURNING id
   ), moved AS (
     UPDATE public.user_credit_allocations AS allocation
     SET
@@ -107,7 +104,6 @@ BEGIN
     batch.is_plain,
     batch.asked,
     (SELECT count(*) FROM closed),
-    (SELECT count(*) FROM charge),
     json_build_object('outcomes', (
       SELECT coalesce(
         json_agg(
@@ -125,15 +121,15 @@ BEGIN
       FROM item
       WHERE batch.is_plain
     ))
-  INTO _is_plain, _asked, _closed, _written, _document
+  INTO _is_plain, _asked, _closed, _document
   FROM batch;
 
   IF NOT _is_plain THEN
     RETURN NULL;
-  ELSIF _closed <> _asked OR _written <> _asked THEN
-    RAISE EXCEPTION USING ERRCODE = 'CR999', MESSAGE = 'A hold of the batch was charged before.';
+  ELSIF _closed <> _asked THEN
+    RAISE EXCEPTION USING ERRCODE = 'CR999', MESSAGE = 'A hold of the batch is named twice.';
   END IF;
-  RETURN _document::JSONB;
+  RETURN _document;
 END;
 $$;
 

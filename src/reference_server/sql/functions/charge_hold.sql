@@ -9,7 +9,7 @@ CREATE OR REPLACE FUNCTION ledger.charge_hold(
   charges JSONB,
   org_id TEXT DEFAULT NULL,
   close BOOLEAN DEFAULT FALSE,
-  OUT document JSONB
+  OUT document JSON
 )
 LANGUAGE plpgsql
 VOLATILE
@@ -23,6 +23,7 @@ DECLARE
   _now TIMESTAMPTZ;
   _asked RECORD;
   _taken BIGINT;
+  _receipts JSON;
 BEGIN
   SELECT allocation.* INTO _account
   FROM public.user_credit_allocations AS allocation
@@ -35,7 +36,7 @@ BEGIN
 
   SELECT
     coalesce(sum(part.credits) FILTER (WHERE earlier.id IS NULL), 0)::BIGINT AS credits,
-    coalesce(array_agg(part.request_id) FILTER (WHERE earlier.id IS NULL), '{}') AS fresh,
+    count(*) FILTER (WHERE earlier.id IS NULL) AS fresh,
     min(part.request_id) FILTER (
       WHERE earlier.id IS NOT NULL AND (
         earlier.user_id, earlier.credits_used, earlier.service_type, earlier.service_name, earlier.refund_of
@@ -51,48 +52,72 @@ BEGIN
     ) AS holding
   INTO _asked
   FROM ledger.parts_of_hold(_hold, charge_hold.charges) AS part
-  LEFT JOIN public.credit_usage_attribution AS earlier
-    ON earlier.org_id = _hold.org_id AND earlier.request_id = part.request_id;
+  -- One look at the key for each part, however long the history is.
+  LEFT JOIN LATERAL (
+    SELECT charge.*
+    FROM public.credit_usage_attribution AS charge
+    WHERE charge.org_id = _hold.org_id AND charge.request_id = part.request_id
+    LIMIT 1
+  ) AS earlier ON TRUE;
   IF _asked.used_otherwise IS NOT NULL THEN
     PERFORM ledger.refuse(ledger.id_taken_problem(_hold.org_id, _asked.used_otherwise));
   ELSIF _asked.credits > 0 THEN
     PERFORM ledger.require_parts(_hold, _asked.credits, _asked.holding, _now);
   END IF;
 
-  INSERT INTO public.credit_usage_attribution (
-    org_id, user_id, allocation_id, credits_used, service_type, service_name,
-    request_id, request_metadata, hold_id, remaining_after, created_at, api_key_id
+  WITH part AS MATERIALIZED (
+    SELECT
+      part.*,
+      earlier.id IS NULL AS is_fresh,
+      coalesce(earlier.id, ledger.new_id()) AS id,
+      coalesce(earlier.created_at, _now) AS created_at,
+      CASE
+        WHEN earlier.id IS NOT NULL THEN earlier.remaining_after
+        ELSE _account.remaining_credits
+          - sum(part.credits) FILTER (WHERE earlier.id IS NULL) OVER (ORDER BY part.place)
+      END AS remaining
+    FROM ledger.parts_of_hold(_hold, charge_hold.charges) AS part
+    LEFT JOIN LATERAL (
+      SELECT charge.*
+      FROM public.credit_usage_attribution AS charge
+      WHERE charge.org_id = _hold.org_id AND charge.request_id = part.request_id
+      LIMIT 1
+    ) AS earlier ON TRUE
+  ), charge AS (
+    INSERT INTO public.credit_usage_attribution (
+      id, org_id, user_id, allocation_id, credits_used, service_type, service_name,
+      request_id, request_metadata, hold_id, remaining_after, created_at, api_key_id
+    )
+    SELECT
+      part.id, _hold.org_id, _hold.user_id, _account.id, part.credits, part.service_type, part.service_name,
+      part.request_id, part.request_metadata, _hold.id, part.remaining, part.created_at, _hold.api_key_id
+    FROM part
+    WHERE part.is_fresh
+    ORDER BY part.request_id
+    ON CONFLICT (org_id, request_id) DO NOTHING
+    RETURNING id
   )
   SELECT
-    _hold.org_id, _hold.user_id, _account.id, part.credits, part.service_type, part.service_name,
-    part.request_id, part.request_metadata, _hold.id,
-    _account.remaining_credits - sum(part.credits) OVER (ORDER BY part.place), _now, _hold.api_key_id
-  FROM ledger.parts_of_hold(_hold, charge_hold.charges) AS part
-  WHERE part.request_id = ANY(_asked.fresh)
-  ORDER BY part.request_id
-  ON CONFLICT (org_id, request_id) DO NOTHING;
-  GET DIAGNOSTICS _taken = ROW_COUNT;
-  IF _taken <> cardinality(_asked.fresh) THEN
+    (SELECT count(*) FROM charge),
+    json_agg(
+      ROW(
+        part.id, _hold.org_id, _hold.user_id, part.credits, part.remaining, part.service_type,
+        part.service_name, part.request_id, part.created_at, NOT part.is_fresh
+      )::ledger.receipt
+      ORDER BY part.place
+    )
+  INTO _taken, _receipts
+  FROM part;
+  IF _taken <> _asked.fresh THEN
     PERFORM ledger.refuse(ledger.problem(
       'idempotency_conflict', 'A request id of the charges is used by another member at this moment.'
     ));
   END IF;
 
   _hold := ledger.shrink_hold(_hold, _account.id, _asked.credits, charge_hold.close, _now);
-  SELECT jsonb_build_object(
-    'hold', to_jsonb(ledger.hold_row(_hold, replayed => _asked.credits = 0)),
-    'receipts', jsonb_agg(
-      to_jsonb(ROW(
-        charge.id, charge.org_id, charge.user_id, charge.credits_used, charge.remaining_after,
-        charge.service_type, charge.service_name, charge.request_id, charge.created_at,
-        charge.request_id <> ALL(_asked.fresh)
-      )::ledger.receipt)
-      ORDER BY part.place
-    )
-  ) INTO document
-  FROM ledger.parts_of_hold(_hold, charge_hold.charges) AS part
-  INNER JOIN public.credit_usage_attribution AS charge
-    ON charge.org_id = _hold.org_id AND charge.request_id = part.request_id;
+  document := json_build_object(
+    'hold', ledger.hold_row(_hold, replayed => _asked.credits = 0), 'receipts', _receipts
+  );
 END;
 $$;
 

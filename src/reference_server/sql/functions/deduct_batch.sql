@@ -4,7 +4,7 @@
 -- Allocations are locked in the order of their ids, and rows are written in the order of request ids, so
 -- that batches never wait for each other in a circle. A batch that is plain (nothing lacks, nothing was
 -- charged before) is written as a set; any other is decided charge by charge first.
-CREATE OR REPLACE FUNCTION ledger.deduct_batch(org_id TEXT, charges JSONB, OUT document JSONB)
+CREATE OR REPLACE FUNCTION ledger.deduct_batch(org_id TEXT, charges JSONB, OUT document JSON)
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
@@ -32,7 +32,8 @@ BEGIN
   BEGIN
     document := ledger.take_plain_batch(deduct_batch.org_id, _charges, _allocation_ids);
   EXCEPTION
-    WHEN SQLSTATE 'CR999' THEN
+    WHEN unique_violation THEN
+      -- A request id of the batch was used before.
       NULL;
   END;
   IF document IS NULL THEN

@@ -213,16 +213,3 @@ EXECUTE FUNCTION ledger.keep_audit(
   'package', '', 'id',
   'name description credits price_cents currency renews_every stripe_price_id is_active expires_in_days', ''
 );
-
--- Refunds by persons. Programs give back what they took, which is in the books and no administration.
-CREATE OR REPLACE TRIGGER keep_audit_on_insert
-AFTER INSERT ON public.credit_usage_attribution
-FOR EACH ROW
-WHEN (new.refund_of IS NOT NULL AND current_setting('credits.actor_kind', TRUE) = 'user')
-EXECUTE FUNCTION ledger.keep_audit('refund', 'org_id', 'user_id', 'user_id credits_used refund_of', '');
-
-CREATE OR REPLACE TRIGGER keep_audit_of_refunds
-AFTER INSERT ON public.credits_transactions
-FOR EACH ROW
-WHEN (new.refund_of IS NOT NULL AND current_setting('credits.actor_kind', TRUE) = 'user')
-EXECUTE FUNCTION ledger.keep_audit('refund', '', 'user_id', 'user_id amount refund_of', '');

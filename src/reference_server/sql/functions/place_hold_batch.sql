@@ -1,7 +1,7 @@
 -- Many holds of one organisation in one transaction, as `ledger.deduct_batch` takes charges. Outcomes are
 -- those of `ledger.place_hold`, one hold after the other: a batch that is plain is written as a set, any
 -- other goes through that function.
-CREATE OR REPLACE FUNCTION ledger.place_hold_batch(org_id TEXT, holds JSONB, OUT document JSONB)
+CREATE OR REPLACE FUNCTION ledger.place_hold_batch(org_id TEXT, holds JSONB, OUT document JSON)
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
@@ -25,7 +25,8 @@ BEGIN
   BEGIN
     document := ledger.place_plain_holds(place_hold_batch.org_id, place_hold_batch.holds, _allocation_ids);
   EXCEPTION
-    WHEN SQLSTATE 'CR999' THEN
+    WHEN unique_violation THEN
+      -- A request id of the batch holds already.
       NULL;
   END;
   IF document IS NULL THEN

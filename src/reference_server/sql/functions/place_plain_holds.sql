@@ -1,9 +1,9 @@
 -- The plain batch of holds, as one statement: every hold is valid, no member lacks credits for all of theirs
 -- (overage is not counted on), there are no caps, and no request id was charged. NULL, and nothing written,
--- when that is not so. That a request id holds already shows when the row is not written: CR999 then, for
--- the caller to undo it all. The caller holds the locks of `allocation_ids`.
+-- when that is not so. That a request id holds already is left to the table's key to find, for the caller to
+-- undo it all. The caller holds the locks of `allocation_ids`.
 CREATE OR REPLACE FUNCTION ledger.place_plain_holds(org_id TEXT, holds JSONB, allocation_ids UUID[])
-RETURNS JSONB
+RETURNS JSON
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
@@ -15,8 +15,6 @@ DECLARE
   _now CONSTANT TIMESTAMPTZ := ledger.now();
   _document JSON;
   _is_plain BOOLEAN;
-  _asked BIGINT;
-  _written BIGINT;
 BEGIN
   WITH account AS MATERIALIZED (
     SELECT allocation.id, allocation.user_id, allocation.remaining_credits - allocation.held_credits AS free
@@ -46,7 +44,6 @@ BEGIN
     LEFT JOIN account ON account.user_id = item.user_id
   ), batch AS MATERIALIZED (
     SELECT
-      count(*) AS asked,
       coalesce(
         bool_and(coalesce(
           ledger.is_amount(item.credits) AND item.free >= 0 AND item.ttl_seconds BETWEEN 1 AND 86400, FALSE
@@ -70,8 +67,6 @@ BEGIN
     FROM item
     WHERE (SELECT batch.is_plain FROM batch)
     ORDER BY item.request_id
-    ON CONFLICT (org_id, request_id) WHERE status IN ('held', 'captured') DO NOTHING
-    RETURNING id
   ), set_aside AS (
     UPDATE public.user_credit_allocations AS allocation
     SET held_credits = allocation.held_credits + total.credits, updated_at = _now
@@ -88,8 +83,6 @@ BEGIN
   )
   SELECT
     batch.is_plain,
-    batch.asked,
-    (SELECT count(*) FROM hold),
     json_build_object('outcomes', (
       SELECT coalesce(
         json_agg(
@@ -108,15 +101,10 @@ BEGIN
       FROM item
       WHERE batch.is_plain
     ))
-  INTO _is_plain, _asked, _written, _document
+  INTO _is_plain, _document
   FROM batch;
 
-  IF NOT _is_plain THEN
-    RETURN NULL;
-  ELSIF _written <> _asked THEN
-    RAISE EXCEPTION USING ERRCODE = 'CR999', MESSAGE = 'A request id of the batch holds already.';
-  END IF;
-  RETURN _document::JSONB;
+  RETURN CASE WHEN _is_plain THEN _document END;
 END;
 $$;
 

@@ -79,6 +79,9 @@ BEGIN
     -- Another member used the id at this very moment; the refusal undoes the update.
     PERFORM ledger.refuse(ledger.id_taken_problem(_charge.org_id, _key));
   END IF;
+  PERFORM ledger.audit_refund(_refund.org_id, _refund.user_id, jsonb_build_object(
+    'user_id', _refund.user_id, 'credits_used', _refund.credits_used, 'refund_of', _refund.refund_of
+  ));
   RETURN ledger.refund_row(_refund, replayed => FALSE);
 END;
 $$;

@@ -68,6 +68,9 @@ BEGIN
     jsonb_strip_nulls(jsonb_build_object('reason', refund_spending.reason)),
     _key, _charge.id, (_refundable - _credits) / 1000.0
   ) RETURNING given_back.* INTO _refund;
+  PERFORM ledger.audit_refund(NULL, _refund.user_id::TEXT, jsonb_build_object(
+    'user_id', _refund.user_id, 'amount', _refund.amount, 'refund_of', _refund.refund_of
+  ));
   RETURN ledger.spending_refund_row(_refund, _person, replayed => FALSE);
 END;
 $$;

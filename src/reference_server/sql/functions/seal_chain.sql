@@ -14,34 +14,50 @@ DECLARE
   _margin CONSTANT INTERVAL := '10 seconds';
   -- Looked at before the rows are: what has ended by now is seen below.
   _has_ended CONSTANT BOOLEAN := pg_snapshot_xmin(pg_current_snapshot()) >= head.candidate_xid;
-  _sealed INTEGER := 0;
-  _new RECORD;
+  _sealed INTEGER;
+  _digest BYTEA;
+  -- All that was created before it, of what is committed, was looked at: where the next round begins.
+  _seen_before TIMESTAMPTZ;
 BEGIN
-  FOR _new IN
-    SELECT unsealed.kind, unsealed.entry_id, ledger.entry_digest(unsealed.kind, entry) AS digest
-    FROM (
-      SELECT oldest.*
-      FROM ledger.unsealed_entries(head.org_id, head.settled_before) AS oldest
-      ORDER BY oldest.created_at, oldest.entry_id
-      LIMIT "limit"
-    ) AS unsealed
-    CROSS JOIN LATERAL ledger.entry_of(head.org_id, unsealed.kind, unsealed.entry_id) AS entry
-    WHERE entry IS NOT NULL
+  WITH oldest AS MATERIALIZED (
+    SELECT unsealed.*
+    FROM ledger.unsealed_entries(head.org_id, head.settled_before) AS unsealed
     ORDER BY unsealed.created_at, unsealed.entry_id
-  LOOP
-    _sealed := _sealed + 1;
-    head.sequence := head.sequence + 1;
-    head.digest := ledger.chain_digest(head.digest, head.sequence, _new.digest);
+    LIMIT "limit"
+  ), entry AS (
+    SELECT
+      oldest.*,
+      ledger.entry_digest(oldest.kind, entry) AS entry_digest,
+      head.sequence + row_number() OVER (ORDER BY oldest.created_at, oldest.entry_id) AS sequence
+    FROM oldest
+    CROSS JOIN LATERAL ledger.entry_of(head.org_id, oldest.kind, oldest.entry_id) AS entry
+    WHERE entry IS NOT NULL
+  ), link AS MATERIALIZED (
+    SELECT
+      entry.*,
+      ledger.chained(head.digest, entry.sequence, entry.entry_digest) OVER (
+        ORDER BY entry.sequence ROWS UNBOUNDED PRECEDING
+      ) AS digest
+    FROM entry
+  ), written AS (
     INSERT INTO public.ledger_chain (org_id, sequence, kind, entry_id, entry_digest, digest)
-    VALUES (head.org_id, head.sequence, _new.kind, _new.entry_id, _new.digest, head.digest);
-  END LOOP;
+    SELECT head.org_id, link.sequence, link.kind, link.entry_id, link.entry_digest, link.digest
+    FROM link
+  )
+  SELECT
+    (SELECT count(*) FROM link),
+    (SELECT last.digest FROM link AS last ORDER BY last.sequence DESC LIMIT 1),
+    CASE WHEN count(*) < "limit" THEN 'infinity' ELSE max(oldest.created_at) END
+  INTO _sealed, _digest, _seen_before
+  FROM oldest;
 
   UPDATE public.ledger_heads AS kept
   SET
-    sequence = head.sequence,
-    digest = head.digest,
+    sequence = head.sequence + _sealed,
+    digest = coalesce(_digest, head.digest),
     settled_before = CASE
-      WHEN _has_ended AND _sealed < "limit" THEN greatest(kept.settled_before, kept.candidate_at - _margin)
+      WHEN _has_ended
+        THEN greatest(kept.settled_before, least(kept.candidate_at - _margin, _seen_before))
       ELSE kept.settled_before
     END,
     -- A candidate of the future comes from another cluster, out of a dump.

@@ -1,9 +1,9 @@
 -- The plain batch, as one statement: every charge is valid, no member has open holds or lacks credits for
 -- all of theirs, there are no caps, and no request id holds credits. NULL, and nothing written, when that is
--- not so. That a request id was used before shows when the row is not written: CR999 then, for the caller to
--- undo it all. The caller holds the locks of `allocation_ids`.
+-- not so. That a request id was used before is left to the table's key to find, for the caller to undo it
+-- all: ON CONFLICT would cost each charge a fifth more. The caller holds the locks of `allocation_ids`.
 CREATE OR REPLACE FUNCTION ledger.take_plain_batch(org_id TEXT, charges JSONB, allocation_ids UUID[])
-RETURNS JSONB
+RETURNS JSON
 LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
@@ -13,11 +13,8 @@ AS $$
 #variable_conflict use_column
 DECLARE
   _now CONSTANT TIMESTAMPTZ := ledger.now();
-  -- As text, which takes half the time that building JSONB does.
   _document JSON;
   _is_plain BOOLEAN;
-  _asked BIGINT;
-  _written BIGINT;
 BEGIN
   WITH account AS MATERIALIZED (
     SELECT allocation.id, allocation.user_id, allocation.remaining_credits
@@ -47,7 +44,6 @@ BEGIN
     LEFT JOIN account ON account.user_id = item.user_id
   ), batch AS MATERIALIZED (
     SELECT
-      count(*) AS asked,
       coalesce(bool_and(coalesce(ledger.is_amount(item.credits) AND item.remaining >= 0, FALSE)), TRUE)
       AND NOT EXISTS (
         SELECT FROM public.credit_holds AS hold
@@ -68,8 +64,6 @@ BEGIN
     FROM item
     WHERE (SELECT batch.is_plain FROM batch)
     ORDER BY item.request_id
-    ON CONFLICT (org_id, request_id) DO NOTHING
-    RETURNING id
   ), taken AS (
     UPDATE public.user_credit_allocations AS allocation
     SET used_credits = allocation.used_credits + total.credits, updated_at = _now
@@ -86,8 +80,6 @@ BEGIN
   )
   SELECT
     batch.is_plain,
-    batch.asked,
-    (SELECT count(*) FROM charge),
     json_build_object('outcomes', (
       SELECT coalesce(
         json_agg(
@@ -113,15 +105,10 @@ BEGIN
       FROM item
       WHERE batch.is_plain
     ))
-  INTO _is_plain, _asked, _written, _document
+  INTO _is_plain, _document
   FROM batch;
 
-  IF NOT _is_plain THEN
-    RETURN NULL;
-  ELSIF _written <> _asked THEN
-    RAISE EXCEPTION USING ERRCODE = 'CR999', MESSAGE = 'A request id of the batch was used before.';
-  END IF;
-  RETURN _document::JSONB;
+  RETURN CASE WHEN _is_plain THEN _document END;
 END;
 $$;
 
