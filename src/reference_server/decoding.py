@@ -28,7 +28,8 @@ async def decode(
     """Return the fields that the request gives to its operation, not yet validated."""
     body = await _body_fields(request, route, seconds) if route.address.has_body else {}
     query = _query_fields(request, route)
-    _refuse_repeated([*path, *query, *body])
+    if path or query:
+        _refuse_repeated([*path, *query, *body])
     fields = _without_nulls({**query, **_own_names(body, route), **path}, route.address.operation)
     _refuse_reserved(fields, route)
     return _with_idempotency_key(fields, route, request)

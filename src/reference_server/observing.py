@@ -97,10 +97,11 @@ def _describe(span: Span, method: str, route: str, status: int, request_id: str)
 
 def _callers(scope: Scope) -> Context | None:
     """Return the trace that the caller tells of, if any."""
-    tells = _telling(propagate.get_global_textmap())
-    if all(name not in tells for name, _ in scope["headers"]):
-        return None
-    return propagate.extract(Headers(scope=scope))
+    telling = _telling(propagate.get_global_textmap())
+    for name, _ in scope["headers"]:
+        if name in telling:
+            return propagate.extract(Headers(scope=scope))
+    return None
 
 
 @cache
