@@ -16,18 +16,18 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import BaseRoute, Route
 
 from credit_sdk.backends.sql import AsyncSqlBackend
 from credit_sdk.errors import CreditError
 from credit_sdk.wire import BASE_PATH as LEDGER_PATH
-from credit_sdk.wire import CROSS_APP_PATH
+from credit_sdk.wire import CROSS_APP_PATH, FINANCIAL_PATH
 from reference_server.access import Ledger
 from reference_server.alerting.checking import CheckedEndpoints
 from reference_server.alerting.rounds import alerting
 from reference_server.api import Api
 from reference_server.auth import Authenticator
+from reference_server.below import Ahead, Below
 from reference_server.cells.naming import HOME, parse_cells
 from reference_server.cells.routing import CellLedger, Directory
 from reference_server.counting import Counter
@@ -65,26 +65,10 @@ from reference_server.refusals import ExplainingLedger
 from reference_server.settings import Settings
 from reference_server.sweeping import sweeping
 
-_ALLOCATIONS_BETWEEN_COLLECTIONS = 10_000
+_ALLOCATIONS_BETWEEN_COLLECTIONS = 50_000
+"""More objects than some hundred requests need, which are no garbage, and not to be looked through."""
 
 logger = logging.getLogger(__name__)
-
-
-class Below(BaseRoute):
-    """Everything below a path, whatever it is called: an application that knows its own addresses."""
-
-    def __init__(self, path: str, app: ASGIApp) -> None:
-        self.path = path
-        self.app = app
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Return whether the application answers a request."""
-        below = scope["type"] == "http" and f"{scope['path']}/".startswith(f"{self.path}/")
-        return (Match.FULL if below else Match.NONE), {}
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
-        await self.app(scope, receive, send)
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -104,22 +88,20 @@ def create_app(settings: Settings) -> Starlette:
     upstreams = Upstreams(settings)
     traffic = Traffic()
     figures = Figures()
+    api = Api(
+        settings,
+        _ledger(settings, backend, figures, gathering),
+        Authenticator(backend, settings.key_cache_seconds, people),
+        Limiter(settings, counter),
+    )
     app = Starlette(
-        routes=_routes(
-            settings,
-            backend,
-            people,
-            Limiter(settings, counter),
-            figures,
-            gathering=gathering,
-            stripe=stripe,
-            upstreams=upstreams,
-        ),
+        routes=_routes(api, backend, people, figures, stripe=stripe, upstreams=upstreams),
         middleware=[
             Middleware(Observed, figures),
             Middleware(Envelope),
             Middleware(CrossOrigin, settings.cors_origins),
             Middleware(Gate, traffic),
+            Middleware(Ahead, (LEDGER_PATH, FINANCIAL_PATH), api),
         ],
         exception_handlers={HTTPException: _refuse, CreditError: _explain},
         lifespan=_lifespan(
@@ -181,28 +163,29 @@ def _people(settings: Settings, backend: AsyncSqlBackend) -> ProviderTokens | No
     return ProviderTokens(provider, backend, settings.oidc_system_admin_role)
 
 
-def _routes(
-    settings: Settings,
-    backend: AsyncSqlBackend,
-    people: ProviderTokens | None,
-    limiter: Limiter,
-    figures: Figures,
-    *,
-    gathering: dict[str, GatheringLedger],
-    stripe: StripeApi | None,
-    upstreams: Upstreams,
-) -> list[BaseRoute]:
+def _ledger(
+    settings: Settings, backend: AsyncSqlBackend, figures: Figures, gathering: dict[str, GatheringLedger]
+) -> Ledger:
     ledger: Ledger = gathering[HOME]
     if len(gathering) > 1:
         ledger = CellLedger(gathering, Directory(backend, settings.cells_cache_seconds))
     ledger = CheckedEndpoints(MeasuredLedger(ledger, figures), settings.webhook_networks)
-    if settings.top_up_url:
-        ledger = ExplainingLedger(ledger, settings.top_up_url)
+    return ExplainingLedger(ledger, settings.top_up_url) if settings.top_up_url else ledger
+
+
+def _routes(
+    api: Api,
+    backend: AsyncSqlBackend,
+    people: ProviderTokens | None,
+    figures: Figures,
+    *,
+    stripe: StripeApi | None,
+    upstreams: Upstreams,
+) -> list[BaseRoute]:
+    settings, ledger, limiter = api.settings, api.ledger, api.limiter
     books = Books(backend)
     seller = Seller(books, stripe)
     applications = CrossAppApi(settings, People(backend), ledger, ApplicationPayments(seller), limiter)
-    authenticator = Authenticator(backend, settings.key_cache_seconds, people)
-    api = Api(settings, ledger, authenticator, limiter)
     gateway = Gateway(
         api,
         Catalogue(backend, settings.llm_catalogue_seconds, upstreams.serves),
@@ -211,8 +194,6 @@ def _routes(
         Payers(ledger, settings.llm_catalogue_seconds),
     )
     return [
-        # The books first: most requests are theirs, and addresses are tried in turn.
-        Below(LEDGER_PATH, api),
         Route("/healthz", healthz),
         Route("/readyz", Readiness(backend).readyz),
         Route("/metrics", figures.metrics),
@@ -222,7 +203,7 @@ def _routes(
         Below(CROSS_APP_PATH, applications),
         *Payments(api, applications, seller, Webhook(books, settings.stripe_webhook_secret)).routes(),
         Below(GATEWAY_PATH, gateway),
-        *Screens(settings, backend, ledger, authenticator, limiter).routes(),
+        *Screens(settings, backend, ledger, api.authenticator, limiter).routes(),
         Below("/api", api),
     ]
 

@@ -16,12 +16,14 @@ from credit_sdk.backends.sql import AsyncSqlBackend
 from credit_sdk.errors import InvalidTokenError, NotAuthenticatedError, TokenExpiredError
 from credit_sdk.wire import API_KEY_HEADER, SESSION_COOKIE
 from reference_server.callers import ApiKey, Caller, Session
+from reference_server.headers import header_values
 from reference_server.identities import find_caller
 from reference_server.remembering import Remembered
 
 LONGEST_TOKEN = 8_192
 """An access token of an identity provider carries its user's roles; our own are short."""
 _JWT_DOTS = 2
+_API_KEY = API_KEY_HEADER.lower().encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,9 @@ def credential_of(request: Request) -> Credential:
 
     Raises `NotAuthenticatedError` when there is none, `InvalidTokenError` when there are several.
     """
-    explicit = [_bearer(value) for value in request.headers.getlist("authorization")]
-    explicit += [Credential(value.strip(), "key") for value in request.headers.getlist(API_KEY_HEADER)]
-    cookie = request.cookies.get(SESSION_COOKIE)
+    explicit = [_bearer(value) for value in header_values(request.scope, b"authorization")]
+    explicit += [Credential(value.strip(), "key") for value in header_values(request.scope, _API_KEY)]
+    cookie = None if explicit else request.cookies.get(SESSION_COOKIE)
     if not explicit and not cookie:
         raise NotAuthenticatedError
     credential = explicit[0] if explicit else Credential(cookie or "", "cookie")
@@ -84,11 +86,13 @@ class Authenticator:
         if self.provider and credential.place == "bearer" and credential.token.count(".") == _JWT_DOTS:
             return await self.provider.session_of(credential.token)
         digest = sha256(credential.token.encode()).digest()
-        caller = self._keys.get(digest) or await self._look_up(digest, credential)
+        known = self._keys.get(digest)
+        caller = known or await self._look_up(digest, credential)
         if isinstance(caller, ApiKey):
             if credential.place == "cookie":
                 raise InvalidTokenError
-            self._keys.keep(digest, caller, self.key_cache_seconds)
+            if not known:
+                self._keys.keep(digest, caller, self.key_cache_seconds)
             return caller
         if credential.place == "key":
             raise InvalidTokenError

@@ -2,9 +2,10 @@
 
 import asyncio
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from credit_sdk.errors import MalformedRequestError
+from reference_server.headers import header
 from reference_server.problems import BodyTooLargeError, SlowBodyError, UnsupportedMediaTypeError
 
 _LONGEST_LENGTH = 18
@@ -13,15 +14,17 @@ _UTF8 = frozenset({"utf-8", "utf8", "us-ascii"})
 
 def has_body(request: Request) -> bool:
     """Whether the request's headers announce a body."""
-    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
+    length = header(request.scope, b"content-length")
+    return header(request.scope, b"transfer-encoding") is not None or length not in {None, "0"}
 
 
 def require_json(request: Request) -> None:
     """Refuse (415) what is not declared as plain application/json in UTF-8."""
-    media_type, *parameters = request.headers.get("content-type", "").lower().split(";")
+    media_type, *parameters = (header(request.scope, b"content-type") or "").lower().split(";")
     charsets = {value.strip(' "') for name, _, value in _named(parameters) if name == "charset"}
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if media_type.strip() != "application/json" or not charsets <= _UTF8 or encoding != "identity":
+    encoding = header(request.scope, b"content-encoding")
+    is_encoded = encoding is not None and encoding.strip().lower() != "identity"
+    if media_type.strip() != "application/json" or not charsets <= _UTF8 or is_encoded:
         raise UnsupportedMediaTypeError
 
 
@@ -42,13 +45,15 @@ async def read_body(request: Request, *, largest: int, seconds: float) -> bytes:
 
 async def _collect(request: Request, largest: int) -> bytes:
     body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > largest:
-                raise _too_large(largest)
-    except ClientDisconnect:
-        raise MalformedRequestError("The connection was closed before the body was complete.") from None
+    is_complete = False
+    while not is_complete:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise MalformedRequestError("The connection was closed before the body was complete.")
+        body += message.get("body", b"")
+        if len(body) > largest:
+            raise _too_large(largest)
+        is_complete = not message.get("more_body", False)
     return bytes(body)
 
 
@@ -57,7 +62,7 @@ def _named(parameters: list[str]) -> list[tuple[str, str, str]]:
 
 
 def _declared_length(request: Request) -> int | None:
-    declared = request.headers.get("content-length")
+    declared = header(request.scope, b"content-length")
     if declared is None:
         return None
     if not (declared.isascii() and declared.isdigit() and len(declared) <= _LONGEST_LENGTH):

@@ -12,11 +12,13 @@ from credit_sdk.errors import FieldError, ValidationFailedError
 from credit_sdk.operations import Deduct, DeductBatch, Operation, parse
 from credit_sdk.wire import IDEMPOTENCY_HEADER
 from reference_server.bodies import has_body, read_body, require_json
+from reference_server.headers import header_values
 from reference_server.routes import Route
 from reference_server.strict_json import parse_object
 
 MOST_PARAMETERS = 50
 LONGEST_NOTE = 255
+_IDEMPOTENCY_KEY = IDEMPOTENCY_HEADER.lower().encode()
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 
@@ -26,7 +28,8 @@ async def decode(
     """Return the fields that the request gives to its operation, not yet validated."""
     body = await _body_fields(request, route, seconds) if route.address.has_body else {}
     query = _query_fields(request, route)
-    _refuse_repeated([*path, *query, *body])
+    if path or query:
+        _refuse_repeated([*path, *query, *body])
     fields = _without_nulls({**query, **_own_names(body, route), **path}, route.address.operation)
     _refuse_reserved(fields, route)
     return _with_idempotency_key(fields, route, request)
@@ -64,6 +67,8 @@ async def _body_fields(request: Request, route: Route, seconds: float) -> dict[s
 
 def _query_fields(request: Request, route: Route) -> dict[str, Any]:
     text = request.scope["query_string"].decode("latin-1")
+    if not text:
+        return {}
     try:
         pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MOST_PARAMETERS)
     except ValueError:  # too many, or not UTF-8
@@ -103,10 +108,13 @@ def _without_nulls(fields: dict[str, Any], kind: type[BaseModel]) -> dict[str, A
 
 def _own_names(body: dict[str, Any], route: Route) -> dict[str, Any]:
     """Return the body with the operation's names for what the address calls otherwise."""
+    body = _with_notes(body, route) if route.terms.noted else body
+    if not route.address.wire_names:
+        return body
     names = {wire: name for name, wire in route.address.wire_names.items()}
     for name in route.address.wire_names.keys() & body.keys():
         raise _invalid([name], "Extra inputs are not permitted", "extra_forbidden")
-    return {names.get(name, name): value for name, value in _with_notes(body, route).items()}
+    return {names.get(name, name): value for name, value in body.items()}
 
 
 def _with_notes(body: dict[str, Any], route: Route) -> dict[str, Any]:
@@ -137,7 +145,7 @@ def _refuse_reserved(fields: Mapping[str, Any], route: Route, *where: str | int)
 
 
 def _with_idempotency_key(fields: dict[str, Any], route: Route, request: Request) -> dict[str, Any]:
-    keys = request.headers.getlist(IDEMPOTENCY_HEADER)
+    keys = header_values(request.scope, _IDEMPOTENCY_KEY)
     kind = route.address.operation
     if kind is DeductBatch:
         return _with_charges(fields, route, _one_key(keys) if keys else None)

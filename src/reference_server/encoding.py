@@ -26,19 +26,23 @@ from credit_sdk.errors import (
     problem_from_error,
 )
 from credit_sdk.models import BatchResult, Charge, ChargePage
+from reference_server.headers import header
 from reference_server.problems import InternalError, NotAcceptableError
 
 JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
 CSV_TYPE = "text/csv"
 DEFAULT_RETRY_AFTER: Final = 1
+_ANYTHING = frozenset({"*/*", ""})
 _WEIGHT = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?", re.ASCII)
 
 
 def media_type(request: Request, offered: Sequence[str]) -> str:
     """Return which of the offered types the request likes best; raise `NotAcceptableError` for none."""
-    accept = request.headers.get("accept", "*/*").lower()
-    ranges = dict(map(_range, filter(None, map(str.strip, accept.split(","))))) or {"*/*": 1.0}
+    accept = header(request.scope, b"accept")
+    if accept is None or accept in _ANYTHING:
+        return offered[0]
+    ranges = dict(map(_range, filter(None, map(str.strip, accept.lower().split(","))))) or {"*/*": 1.0}
     quality, _, best = max((_quality(kind, ranges), -place, kind) for place, kind in enumerate(offered))
     if quality <= 0:
         raise NotAcceptableError(f"This address answers {' or '.join(offered)}.")

@@ -66,7 +66,7 @@ KINDS: Mapping[type[Operation[Any]], Kind] = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Item:
     """An operation that waits for its turn, and its answer."""
 
@@ -206,16 +206,20 @@ class GatheringLedger:
 
     async def _see_through(self, lane: Lane) -> None:
         """Carry out what comes next in a lane, and let the lane go on when that is late."""
-        flight = asyncio.ensure_future(self._carry_out(lane))
-        done, _ = await asyncio.wait({flight}, timeout=PATIENCE_SECONDS)
-        if not done:
+        is_late = False
+
+        def go_on() -> None:
+            nonlocal is_late
+            is_late = True
             lane.late += 1
             self._offer(lane)
-            try:
-                await asyncio.wait({flight})
-            finally:
-                lane.late -= 1
-        flight.result()
+
+        patience = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, go_on)
+        try:
+            await self._carry_out(lane)
+        finally:
+            patience.cancel()
+            lane.late -= is_late
 
     async def _all_have_come(self, lane: Lane) -> None:
         """Let those in who have been sent already, and are being read: as long as the lane grows.

@@ -13,6 +13,7 @@ from credit_sdk.errors import UnavailableError
 from credit_sdk.redaction import redact_text
 from credit_sdk.wire import REQUEST_ID_HEADER
 from reference_server.encoding import problem_response
+from reference_server.headers import header
 from reference_server.problems import InternalError
 
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,128}", re.ASCII)
@@ -23,6 +24,7 @@ _HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"cache-control", b"no-store"),
 )
 
+_HEADER_NAMES = frozenset(name for name, _ in _HEADERS)
 _REQUEST_ID = REQUEST_ID_HEADER.lower().encode()
 
 logger = logging.getLogger(__name__)
@@ -66,18 +68,20 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
-            present = {name.lower() for name, _ in message["headers"]}
-            message["headers"] = [
-                *message["headers"],
-                *(header for header in _HEADERS if header[0] not in present),
-                (_REQUEST_ID, self._request_id.encode()),
-            ]
+            present = {name for name, _ in message["headers"]}
+            missing = (
+                _HEADERS
+                if present.isdisjoint(_HEADER_NAMES)
+                else [header for header in _HEADERS if header[0] not in present]
+            )
+            request_id = (_REQUEST_ID, self._request_id.encode())
+            message["headers"] = [*message["headers"], *missing, request_id]
         await self._send(message)
 
 
 def _request_id(scope: Scope) -> str:
-    given = next((value for name, value in scope["headers"] if name == _REQUEST_ID), b"").decode("latin-1")
-    return given if _PRINTABLE.fullmatch(given) else os.urandom(16).hex()
+    given = header(scope, _REQUEST_ID)
+    return given if given and _PRINTABLE.fullmatch(given) else os.urandom(16).hex()
 
 
 @dataclass(slots=True)

@@ -4,11 +4,14 @@ This stands around everything else, so that refusals and failures are seen too.
 """
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from time import perf_counter
 
 from opentelemetry import propagate
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanKind, StatusCode, get_tracer
+from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.trace import Span, SpanKind, StatusCode, get_tracer, use_span
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,9 +19,13 @@ from reference_server.measuring import Figures
 
 UNKNOWN = "unknown"
 PLAIN_ROUTES = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"})
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _FAILURE = 500
+_NOTHING: AbstractContextManager[None] = nullcontext()
 
 logger = logging.getLogger("reference_server.requests")
+# It follows the provider that is set, whenever that is.
+_tracer = get_tracer(__name__)
 
 
 def name_route(scope: Scope, template: str) -> None:
@@ -38,6 +45,11 @@ class Observed:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        span = _tracer.start_span(scope["method"], context=_callers(scope), kind=SpanKind.SERVER)
+        with _within(span):
+            await self._watch(span, scope, receive, send)
+
+    async def _watch(self, span: Span, scope: Scope, receive: Receive, send: Send) -> None:
         status = _FAILURE
         began = perf_counter()
 
@@ -48,42 +60,54 @@ class Observed:
             await send(message)
 
         self.figures.requests_in_flight.inc()
-        with get_tracer(__name__).start_as_current_span(
-            scope["method"],
-            context=_callers(scope),
-            kind=SpanKind.SERVER,
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as span:
-            try:
-                await self.app(scope, receive, look)
-            finally:
-                method, route = _method(scope), _route(scope)
-                seconds = perf_counter() - began
-                self.figures.requests_in_flight.dec()
-                self.figures.requests.labels(method, route, str(status)).inc()
-                self.figures.request_seconds.labels(method, route).observe(seconds)
-                if span.is_recording():
-                    span.update_name(f"{method} {route}")
-                    span.set_attributes(
-                        {
-                            "http.request.method": method,
-                            "http.route": route,
-                            "http.response.status_code": status,
-                            "credits.http_request_id": scope["state"]["request_id"],
-                        }
-                    )
-                    if status >= _FAILURE:
-                        span.set_status(StatusCode.ERROR)
+        try:
+            await self.app(scope, receive, look)
+        finally:
+            method, route = _method(scope), _route(scope)
+            seconds = perf_counter() - began
+            self.figures.requests_in_flight.dec()
+            self.figures.answered(method, route, status, seconds)
+            if span.is_recording():
+                _describe(span, method, route, status, scope["state"]["request_id"])
+            if logger.isEnabledFor(logging.INFO):
                 _log(method, route, status, seconds)
+
+
+def _within(span: Span) -> AbstractContextManager[object]:
+    """Return a block that is the span's, and ends it."""
+    if not span.get_span_context().is_valid:
+        # Nobody traces, and the caller told of no trace: to enter and leave this would be for nothing.
+        return _NOTHING
+    return use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False)
+
+
+def _describe(span: Span, method: str, route: str, status: int, request_id: str) -> None:
+    span.update_name(f"{method} {route}")
+    span.set_attributes(
+        {
+            "http.request.method": method,
+            "http.route": route,
+            "http.response.status_code": status,
+            "credits.http_request_id": request_id,
+        }
+    )
+    if status >= _FAILURE:
+        span.set_status(StatusCode.ERROR)
 
 
 def _callers(scope: Scope) -> Context | None:
     """Return the trace that the caller tells of, if any."""
-    told = {name.lower().encode() for name in propagate.get_global_textmap().fields}
-    if all(name not in told for name, _ in scope["headers"]):
-        return None
-    return propagate.extract(Headers(scope=scope))
+    telling = _telling(propagate.get_global_textmap())
+    for name, _ in scope["headers"]:
+        if name in telling:
+            return propagate.extract(Headers(scope=scope))
+    return None
+
+
+@cache
+def _telling(propagator: TextMapPropagator) -> frozenset[bytes]:
+    """Return the names of the headers that tell of a trace."""
+    return frozenset(name.lower().encode() for name in propagator.fields)
 
 
 def _log(method: str, route: str, status: int, seconds: float) -> None:
@@ -93,8 +117,7 @@ def _log(method: str, route: str, status: int, seconds: float) -> None:
 
 
 def _method(scope: Scope) -> str:
-    known = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-    return scope["method"] if scope["method"] in known else UNKNOWN
+    return scope["method"] if scope["method"] in _METHODS else UNKNOWN
 
 
 def _route(scope: Scope) -> str:

@@ -2,10 +2,12 @@
 
 from collections.abc import Collection
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from reference_server.headers import header
 
 ALLOWED_HEADERS = (
     "Authorization, Content-Type, Idempotency-Key, OpenAI-Organization, "
@@ -37,11 +39,10 @@ class CrossOrigin:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer preflights; add the headers to other answers."""
-        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
-        origin = headers.get("origin")
+        origin = header(scope, b"origin") if scope["type"] == "http" else None
         if origin is None:
             await self.app(scope, receive, send)
-        elif scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+        elif scope["method"] == "OPTIONS" and header(scope, b"access-control-request-method") is not None:
             await Response(status_code=204, headers=self._preflight(origin))(scope, receive, send)
         else:
             await self.app(scope, receive, self._sending(origin, send))

@@ -36,6 +36,7 @@ from reference_server.privileges import (
     role_to_act_as,
     warn_of_owner,
 )
+from reference_server.sending import WholeAnswers
 from reference_server.settings import Settings
 
 DATABASE = "credits"
@@ -148,6 +149,7 @@ def server_config(settings: Settings, app: Any, **more: Any) -> Config:
         app,
         lifespan="on",
         ws="none",
+        http=WholeAnswers,
         log_config=None,
         log_level="warning",
         access_log=False,

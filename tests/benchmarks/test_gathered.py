@@ -18,7 +18,7 @@ CHARGES_OF_EACH = 5
 
 @pytest.mark.parametrize("connections", CONNECTIONS)
 def test_charges_of_many_connections_share_transactions(setting: Setting, connections: int) -> None:
-    load(setting, connections, connections)
+    load(setting, connections, 2 * connections)
     before, charges = charges_of(setting), connections * CHARGES_OF_EACH
     figure = spread_of_transactions(setting, connections, charges, 1, 1 / CONNECTIONS[connections])
     assert figure.verdict == "met", figure

@@ -451,3 +451,23 @@ def test_an_application_reads_chains_of_its_organisation_only(books: Books, seal
         assert application.execute(count).fetchone() == {"rows": 0}
         application.execute("SELECT set_config('credits.org_id', %s, FALSE)", [books.org_id])
         assert application.execute(count).fetchone() != {"rows": 0}
+
+
+NEW_CHARGES = """
+INSERT INTO credit_usage_attribution (org_id, user_id, allocation_id, credits_used, service_type)
+SELECT org_id, user_id, id, 1, 'valuation' FROM user_credit_allocations CROSS JOIN generate_series(1, 2500)
+"""
+
+
+def test_sealing_new_books_does_not_read_their_rows_again_for_each_row(books: Books) -> None:
+    """Nothing is known about tables that were never analysed; all charges are one organisation's."""
+    books.member()
+    books.execute(NEW_CHARGES)
+    read = """SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::INTEGER AS rows
+        FROM pg_stat_xact_user_tables WHERE relname IN ('credit_usage_attribution', 'ledger_chain')"""
+    for _ in range(2):
+        with books.connection.transaction():
+            [before] = books.execute(read)
+            assert books.do(SEAL)["entries_sealed"] == 1_000
+            [after] = books.execute(read)
+        assert after["rows"] - before["rows"] < 10 * 1_000

@@ -128,7 +128,7 @@ def test_a_trace_leads_from_the_application_to_the_sql(
     exported, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exported))
     monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
-    monkeypatch.setattr(observing, "get_tracer", provider.get_tracer)
+    monkeypatch.setattr(observing, "_tracer", provider.get_tracer("reference_server"))
     with CreditDeductionService(
         server.base_url, api_key=organization.keys["consume"], outbox=False
     ) as billing:

@@ -1,6 +1,9 @@
 -- A row as it is digested: its values as texts, in the order of `ledger.entry_names`. NULL unless there is
 -- exactly one such row: a second one under the same id would hide behind the first. NULL as well if some of
 -- it is in an archive that is detached.
+--
+-- A row is looked for by its id, and only then asked for its organisation (`OFFSET 0`): about new tables the
+-- planner knows nothing, and read all rows of the organisation for one.
 CREATE OR REPLACE FUNCTION ledger.entry_of(org_id TEXT, kind TEXT, entry_id UUID) RETURNS TEXT[]
 LANGUAGE plpgsql
 STABLE
@@ -19,14 +22,16 @@ BEGIN
       charge.remaining_after::TEXT, charge.refundable_after::TEXT, ledger.entry_moment(charge.created_at),
       charge.api_key_id
     ]) END INTO _entry
-    FROM public.credit_usage_attribution AS charge
+    FROM (
+      SELECT same.* FROM public.credit_usage_attribution AS same WHERE same.id = entry_of.entry_id OFFSET 0
+    ) AS charge
     CROSS JOIN LATERAL (
       SELECT CASE
         WHEN charge.request_metadata IS NOT NULL THEN charge.request_metadata::TEXT
         ELSE ledger.archived_metadata(charge.org_id, charge.id, charge.created_at)
       END AS metadata
     ) AS archive
-    WHERE charge.org_id = entry_of.org_id AND charge.id = entry_of.entry_id;
+    WHERE charge.org_id = entry_of.org_id;
   ELSE
     SELECT ARRAY[
       event.id::TEXT, event.org_id, event.subscription_id::TEXT, event.event_type, event.amount::TEXT,
