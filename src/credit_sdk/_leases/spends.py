@@ -16,6 +16,7 @@ from credit_sdk._flows.leasing import Spend
 
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 _CHECKSUM_LENGTH = 8
+_ROOM = b"\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +82,24 @@ def spend_line(lease_id: str, spend: Spend) -> bytes:
 
 
 def read_lines(lines: Iterable[bytes]) -> Told:
-    """Return what a journal says. A line that is cut off or damaged says nothing, and is counted."""
+    """Return what a journal says. A line that is cut off or damaged says nothing, and is counted.
+
+    Zeros are room that nothing was written into. Behind the last line they say nothing, and neither does a
+    line before them that has no end: the process died while it wrote it, and told nobody. Before a line they
+    are damage: what stood there had not reached the disk when the machine died.
+    """
     leases: dict[str, LeftLease] = {}
     damaged = 0
     for line in lines:
+        if _ROOM in line and not line.endswith(b"\n"):
+            break
+        written = line.lstrip(_ROOM)
         try:
-            _read(_checked(line), leases)
+            _read(_checked(written), leases)
         except (ValueError, KeyError, TypeError):
             damaged += 1
+        else:
+            damaged += written != line
     if damaged:
         # The count has lines that cannot be read now. What the books have they do not charge again.
         for lease in leases.values():
