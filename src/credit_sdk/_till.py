@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pydantic import JsonValue
@@ -15,7 +16,7 @@ from credit_sdk._flows.batching import BatchPlan
 from credit_sdk._leases.charge import AsyncLeasedCharge, LeasedCharge
 from credit_sdk._leases.leasing import LeaseChoice, Leasing
 from credit_sdk._leases.lessee import Lessee
-from credit_sdk._runners import AsyncBackend, Backend
+from credit_sdk._runners import AsyncBackend, AsyncRun, Backend, Run
 from credit_sdk.account import Account, require_account
 from credit_sdk.amounts import Amount, parse_credits, parse_price
 from credit_sdk.batch import AsyncBatch, Batch
@@ -95,23 +96,23 @@ class Till:
 
     def open(self, account: Account, request: ChargeRequest) -> OpenCharge:
         """Return a charge to be entered with `with`."""
+        self.connections.require_open()
         plan = self._plan(account, request)
-        flow = self._flow(plan, reserve=request.reserve)
-        parts = plan, flow, self.backend(account), self._keeper(account)
+        make_run = partial(self._run, plan, account, request)
         lessee = self._lessee(account, plan, request)
         if lessee is None:
-            return OpenCharge(*parts)
-        return LeasedCharge(*parts, lessee, is_own_id=request.request_id is not None)
+            return OpenCharge(plan, make_run)
+        return LeasedCharge(plan, make_run, lessee, is_own_id=request.request_id is not None)
 
     def open_async(self, account: Account, request: ChargeRequest) -> AsyncOpenCharge:
         """Return a charge to be entered with `async with`."""
+        self.connections.require_open()
         plan = self._plan(account, request)
-        flow = self._flow(plan, reserve=request.reserve)
-        parts = plan, flow, self.async_backend(account), self._keeper(account)
+        make_run = partial(self._async_run, plan, account, request)
         lessee = self._lessee(account, plan, request)
         if lessee is None:
-            return AsyncOpenCharge(*parts)
-        return AsyncLeasedCharge(*parts, lessee, is_own_id=request.request_id is not None)
+            return AsyncOpenCharge(plan, make_run)
+        return AsyncLeasedCharge(plan, make_run, lessee, is_own_id=request.request_id is not None)
 
     def open_batch(self, account: Account, request: BatchRequest) -> Batch:
         """Return a job to be entered with `with`."""
@@ -152,20 +153,31 @@ class Till:
         require_account(account)
         cost = self.prices[request.service_type] if request.credits is None else parse_price(request.credits)
         estimate = cost if request.estimate is None else parse_price(request.estimate, argument="estimate")
+        # By position: to give a class so many names takes longer than all the rest of this.
         return ChargePlan(
-            org_id=account.org_id,
-            user_id=account.user_id,
-            service_type=request.service_type,
-            service_name=request.service_name,
-            credits=cost,
-            estimate=estimate,
-            request_id=request.request_id or new_request_id(),
-            metadata=dict(request.metadata or {}),
-            ttl_seconds=request.ttl_seconds,
-            description=request.description if account.org_id is None else None,
-            policy=request.policy or self.policy,
-            probed=self.courier is not None and self.courier.has_probe(request.service_type),
+            account.org_id,
+            account.user_id,
+            request.service_type,
+            estimate,
+            cost,
+            request.service_name,
+            request.request_id or new_request_id(),
+            dict(request.metadata) if request.metadata else {},
+            request.ttl_seconds,
+            request.description if account.org_id is None else None,
+            request.policy or self.policy,
+            self.courier is not None and self.courier.has_probe(request.service_type),
         )
+
+    def _run(self, plan: ChargePlan, account: Account, request: ChargeRequest) -> Run[Receipt | None]:
+        flow = self._flow(plan, reserve=request.reserve)
+        return Run(flow, self.backend(account), self._keeper(account))
+
+    def _async_run(
+        self, plan: ChargePlan, account: Account, request: ChargeRequest
+    ) -> AsyncRun[Receipt | None]:
+        flow = self._flow(plan, reserve=request.reserve)
+        return AsyncRun(flow, self.async_backend(account), self._keeper(account))
 
     def _lessee(self, account: Account, plan: ChargePlan, request: ChargeRequest) -> Lessee | None:
         """Return who leases for a charge. A session's token is not on the disk, so it leases nothing."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from credit_sdk.amounts import Amount
 from credit_sdk.charge import AsyncOpenCharge, OpenCharge, Terms
-from credit_sdk.context import running
+from credit_sdk.context import call_while_running, running
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 CostOfResult = Callable[[Any], Amount]
@@ -45,8 +45,7 @@ def _plain(function: Callable[..., Any], opener: Opener, cost: CostOfResult | No
     @wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         with opener.blocking(args, kwargs) as charge:
-            with running(charge):
-                result = function(*args, **kwargs)
+            result = call_while_running(charge, function, args, kwargs)
             if cost is not None:
                 charge.settle(cost(result))
         return result
@@ -113,8 +112,7 @@ def _delivering(
     step: Callable[[], Any] = partial(next, generator)
     while True:
         try:
-            with running(charge):
-                item = step()
+            item = call_while_running(charge, step, (), {})
         except StopIteration as end:
             return end.value
         meter.items += 1

@@ -1,15 +1,17 @@
 """Who pays, and which charge is under way, for code that is not handed either."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from credit_sdk.account import Account, require_account
 from credit_sdk.errors import ConfigurationError, CreditError
 
 if TYPE_CHECKING:
     from credit_sdk.charge import Terms
+
+ResultT = TypeVar("ResultT")
 
 _account: ContextVar[Account | CreditError | None] = ContextVar("credit_sdk_account", default=None)
 _charge: ContextVar["Terms | None"] = ContextVar("credit_sdk_charge", default=None)
@@ -60,11 +62,27 @@ def current_charge() -> "Terms":
     return charge
 
 
-@contextmanager
-def running(charge: "Terms") -> Iterator[None]:
-    """Make `charge` the current one while a billable function runs."""
+def call_while_running(
+    charge: "Terms", function: Callable[..., ResultT], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> ResultT:
+    """Call a function with `charge` as the current one."""
     token = _charge.set(charge)
     try:
-        yield
+        return function(*args, **kwargs)
     finally:
         _charge.reset(token)
+
+
+class running:  # noqa: N801 - it is written as a block; a generator's takes five times as long
+    """Make `charge` the current one while a billable function runs."""
+
+    __slots__ = ("_charge", "_token")
+
+    def __init__(self, charge: "Terms") -> None:
+        self._charge = charge
+
+    def __enter__(self) -> None:
+        self._token = _charge.set(self._charge)
+
+    def __exit__(self, *_: object) -> None:
+        _charge.reset(self._token)

@@ -255,6 +255,14 @@ def test_a_journal_that_is_let_go_of_keeps_no_room(tmp_path: Path) -> None:
     assert path.read_bytes() == line
 
 
+def test_a_journal_has_no_secrets(town: Town) -> None:
+    process = town.process()
+    process.spend(10, metadata={"password": "hunter2", "town": "Austin"})
+    process.kill()
+    [path] = process.journals()
+    assert b'{"password":"[redacted]","town":"Austin"}' in written_in(path)
+
+
 def test_without_a_journal_nothing_is_leased(town: Town) -> None:
     town.folder.write_text("This is no folder.")
     process = town.process()

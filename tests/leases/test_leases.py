@@ -86,6 +86,17 @@ def test_work_that_fails_or_costs_nothing_takes_nothing(town: Town) -> None:
     assert town.books() == (60, 0)
 
 
+def test_a_charge_that_is_entered_again_promises_nothing_more(town: Town) -> None:
+    process = town.process()
+    charge = process.billing.charge(ADA, 60, service_type="lookup")
+    with charge, pytest.raises(ConfigurationError, match="entered once"), charge:
+        pytest.fail("the work began")  # pragma: no cover
+    assert process.spend(40)
+    assert kinds(process) == ["PlaceHold"]
+    process.billing.close()
+    assert town.books() == (100, 0)
+
+
 def test_a_lease_is_filled_up_before_it_runs_out(town: Town) -> None:
     process = town.process()
     process.spend(60)

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from uuid import UUID
 
@@ -30,13 +31,11 @@ from credit_sdk.models import Hold
 Clock = Callable[[], float]
 
 
-def boot_seconds() -> float:
-    """Return the seconds since the computer was started, those in which it was suspended too."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-CLOCK: Clock = boot_seconds if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
-"""What a lease's end is measured on: no clock that anybody sets."""
+CLOCK: Clock = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
+"""What a lease's end is measured on, in seconds: no clock that anybody sets, and none that a suspended
+computer stops."""
 
 
 class Lease:
@@ -127,7 +126,8 @@ class Lease:
         """Promise credits to work that begins; False when there are too few, or it is too late."""
         with self.lock:
             self.was_used = self.was_asked = True
-            if self.is_over or credits > self.free or self._clock() >= self._ends_at:
+            free = self._held - self._reserved - self._unsettled
+            if self.is_over or credits > free or self._clock() >= self._ends_at:
                 return False
             self._reserved += credits
             return True

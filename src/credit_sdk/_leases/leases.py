@@ -158,10 +158,15 @@ class Leases:
             clock=self._clock,
             enlist=self._enlist,
             retire=self._retire,
-            wake=self._wish.set,
+            wake=self._ask_for_attention,
             retries=self._retries,
             opening=self._opening,
         )
+
+    def _ask_for_attention(self) -> None:
+        # Each charge asks while there is something to do; to set it again would take as long as the charge.
+        if not self._wish.is_set():
+            self._wish.set()
 
     def _enlist(self, lessee: Lessee) -> None:
         self._active[lessee] = None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from credit_sdk._flows import ChargePlan, Retries
-from credit_sdk._flows.leasing import Spend, charging_beside_lease
+from credit_sdk._flows.leasing import Spend, charging_beside_lease, millicredits
 from credit_sdk._leases.lease import Lease
 from credit_sdk._leases.spends import LeftLease
 from credit_sdk._leases.supply import Shared, Supply
@@ -25,7 +25,7 @@ REMEMBERED = 10_000
 """How many request ids of the caller's own are known beside those that are not settled."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Promise:
     """What was promised to work that has begun. Without a lease, its request id was charged before."""
 
@@ -56,7 +56,7 @@ class Lessee:
         if is_own_id and self._is_known(plan):
             return Promise(None)
         lease = self._supply.current
-        estimate = to_millicredits(plan.estimate)
+        estimate = millicredits(plan.estimate)
         return Promise(lease, estimate) if lease is not None and lease.reserve(estimate) else None
 
     def begin_asking(self, plan: ChargePlan) -> Promise | None:
