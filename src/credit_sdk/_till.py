@@ -102,7 +102,7 @@ class Till:
         lessee = self._lessee(account, plan, request)
         if lessee is None:
             return OpenCharge(plan, make_run)
-        return LeasedCharge(plan, make_run, lessee, is_own_id=request.request_id is not None)
+        return LeasedCharge(plan, make_run, lessee)
 
     def open_async(self, account: Account, request: ChargeRequest) -> AsyncOpenCharge:
         """Return a charge to be entered with `async with`."""
@@ -112,7 +112,7 @@ class Till:
         lessee = self._lessee(account, plan, request)
         if lessee is None:
             return AsyncOpenCharge(plan, make_run)
-        return AsyncLeasedCharge(plan, make_run, lessee, is_own_id=request.request_id is not None)
+        return AsyncLeasedCharge(plan, make_run, lessee)
 
     def open_batch(self, account: Account, request: BatchRequest) -> Batch:
         """Return a job to be entered with `with`."""
@@ -167,6 +167,7 @@ class Till:
             request.description if account.org_id is None else None,
             request.policy or self.policy,
             self.courier is not None and self.courier.has_probe(request.service_type),
+            request.request_id is not None,
         )
 
     def _run(self, plan: ChargePlan, account: Account, request: ChargeRequest) -> Run[Receipt | None]:

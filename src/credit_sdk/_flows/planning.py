@@ -40,6 +40,8 @@ class ChargePlan:
     policy: ChargePolicy = field(default_factory=ChargePolicy)
     probed: bool = False
     """Whether the service has a probe for the operation."""
+    is_own_id: bool = False
+    """Whether the request id is the caller's own."""
     hold: Hold | None = None
     is_kept: bool = False
     """Whether the outbox has it."""

@@ -19,12 +19,9 @@ class _Leasing(Terms):
 
     _promise: Promise | None = None
 
-    def __init__(
-        self, plan: ChargePlan, make_run: Callable[[], Any], lessee: Lessee, *, is_own_id: bool
-    ) -> None:
+    def __init__(self, plan: ChargePlan, make_run: Callable[[], Any], lessee: Lessee) -> None:
         super().__init__(plan, make_run)
         self._lessee = lessee
-        self._is_own_id = is_own_id
 
     @property
     def _kept_where(self) -> str:
@@ -39,7 +36,7 @@ class _Leasing(Terms):
             self._lessee.give_up(promise)
             return False
         plan.drop_unkeepable_metadata()
-        plan.is_pending = self._lessee.finish(promise, plan, is_own_id=self._is_own_id)
+        plan.is_pending = self._lessee.finish(promise, plan)
         return not plan.is_pending
 
 
@@ -50,7 +47,7 @@ class LeasedCharge(_Leasing, OpenCharge):
         """Promise the credits; raises what the refusal says, and then the block does not run."""
         if self._make_run is not None:
             plan = self._plan
-            promise = self._lessee.begin(plan, is_own_id=self._is_own_id) or self._lessee.begin_asking(plan)
+            promise = self._lessee.begin(plan) or self._lessee.begin_asking(plan)
             if promise is not None:
                 self._promise, self._make_run = promise, None
                 return self
@@ -65,8 +62,7 @@ class LeasedCharge(_Leasing, OpenCharge):
             super().__exit__(kind, error, traceback)
             return
         if self._needs_books(promise, error):
-            finish = self._lessee.finish_asking
-            self._receipt = finish(promise, self._plan, is_own_id=self._is_own_id)
+            self._receipt = self._lessee.finish_asking(promise, self._plan)
         self._has_ended = True
 
 
@@ -77,7 +73,7 @@ class AsyncLeasedCharge(_Leasing, AsyncOpenCharge):
         """Promise the credits; raises what the refusal says, and then the block does not run."""
         if self._make_run is not None:
             plan = self._plan
-            promise = self._lessee.begin(plan, is_own_id=self._is_own_id)
+            promise = self._lessee.begin(plan)
             if promise is None:
                 promise, cancellation = await _beside_the_loop(partial(self._lessee.begin_asking, plan))
                 if cancellation is not None:
@@ -99,7 +95,7 @@ class AsyncLeasedCharge(_Leasing, AsyncOpenCharge):
             return
         cancellation = None
         if self._needs_books(promise, error):
-            finish = partial(self._lessee.finish_asking, promise, self._plan, is_own_id=self._is_own_id)
+            finish = partial(self._lessee.finish_asking, promise, self._plan)
             self._receipt, cancellation = await _beside_the_loop(finish)
         self._has_ended = True
         if cancellation is not None:

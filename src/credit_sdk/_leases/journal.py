@@ -86,7 +86,9 @@ class FileJournal:
             try:
                 if self._file is None:
                     self._file = self._make()
-                self._write(self._file, line)
+                self._file.write(line)
+                if not self._sync_seconds:
+                    self._bring_to_disk(self._file, line)
             except OSError as error:
                 self.is_broken = True
                 logger.error(  # noqa: TRY400 - the sentence says all
@@ -152,14 +154,12 @@ class FileJournal:
             self._syncing.start()
         return file
 
-    def _write(self, file: MappedFile, line: bytes) -> None:
-        file.write(line)
-        if not self._sync_seconds:
-            try:
-                bring_to_disk(file.descriptor)
-            except OSError:
-                file.take_back(line)
-                raise
+    def _bring_to_disk(self, file: MappedFile, line: bytes) -> None:
+        try:
+            bring_to_disk(file.descriptor)
+        except OSError:
+            file.take_back(line)
+            raise
 
     def _unwritable(self, error: OSError) -> OutboxError:
         return OutboxError(

@@ -21,6 +21,7 @@ from credit_sdk._leases.spends import (
     ended_line,
     held_line,
     opening_line,
+    read_spends,
     settled_line,
     spend_line,
 )
@@ -59,7 +60,8 @@ class Lease:
         self._held = 0
         self._reserved = 0
         self._unsettled = 0
-        self._pending: deque[Spend] = deque()
+        self._pending: deque[bytes] = deque()
+        """The lines of what is not settled. As objects they would all be visited by the garbage collector."""
         self._settled_lines = 0
         self._ends_at = 0.0
 
@@ -69,7 +71,7 @@ class Lease:
         lease = cls(left.terms, journal, clock)
         lease.hold_id = left.hold_id
         lease.is_over = True
-        lease._pending.extend(left.unsettled)
+        lease._pending.extend(spend_line(left.terms.request_id, spend) for spend in left.unsettled)
         lease._unsettled = sum(spend.credits for spend in left.unsettled)
         return lease
 
@@ -145,16 +147,18 @@ class Lease:
         with self.lock:
             if self.is_over or spend.credits - reserved > self.free or self._clock() >= self._ends_at:
                 return False
-            self.journal.append(spend_line(self.terms.request_id, spend))
+            line = spend_line(self.terms.request_id, spend)
+            self.journal.append(line)
             self._reserved -= reserved
             self._unsettled += spend.credits
-            self._pending.append(spend)
+            self._pending.append(line)
             return True
 
     def unsettled(self, most: int) -> list[Spend]:
         """Return the oldest spends that the books may not know yet."""
         with self.lock:
-            return list(islice(self._pending, most))
+            lines = list(islice(self._pending, most))
+        return read_spends(lines)
 
     def settle(self, spends: Sequence[Spend], hold: Hold | None, *, has_ended: bool) -> None:
         """Let go of the oldest spends: the books have decided them, and may have told what is held now."""
@@ -181,8 +185,7 @@ class Lease:
         yield opening_line(self.terms)
         if self.hold_id is not None:
             yield held_line(self.terms.request_id, self.hold_id)
-        for spend in self._pending:
-            yield spend_line(self.terms.request_id, spend)
+        yield from self._pending
 
     def _note(self, line: bytes) -> None:
         """Write down what only saves the next start some questions."""

@@ -79,6 +79,12 @@ def spend_line(lease_id: str, spend: Spend) -> bytes:
     return b"%08x %b\n" % (crc32(text), text)
 
 
+def read_spends(lines: Iterable[bytes]) -> list[Spend]:
+    """Return what lines of this process say; they are what `spend_line` has made."""
+    texts = b",".join(line[_CHECKSUM_LENGTH + 1 : -1] for line in lines)
+    return [Spend(*fields) for _, _, *fields in json.loads(b"[%b]" % texts)]
+
+
 def read_lines(lines: Iterable[bytes]) -> Told:
     """Return what a journal says. A line that is cut off or damaged says nothing, and is counted.
 
