@@ -1,7 +1,7 @@
 """The charge of each call of a billable function, worked out from the call's arguments."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -67,7 +67,10 @@ class CallCharges:
     @cached_property
     def _same(self) -> ChargeRequest | None:
         """The request of each call, where nothing in it depends on the arguments."""
-        return self._read((), {}) if self.reads.is_same else None
+        if not self.reads.is_same:
+            return None
+        request = self._read((), {})
+        return replace(request, amounts=self.till.amounts(request))
 
     def check(self) -> None:
         """Refuse at decoration time what could not work at call time."""

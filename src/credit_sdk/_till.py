@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -47,6 +48,8 @@ class ChargeRequest:
     lease: LeaseChoice = None
     description: str | None = None
     """Kept by a user's own balance only."""
+    amounts: tuple[Decimal, Decimal] | None = None
+    """What the till has made of `credits` and `estimate`, where it has been asked before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +152,16 @@ class Till:
         await asyncio.to_thread(self.close)
         await self.connections.close_async()
 
+    def amounts(self, request: ChargeRequest) -> tuple[Decimal, Decimal]:
+        """Return what a charge takes, as far as it is known, and what is held for it; both in credits."""
+        cost = self.prices[request.service_type] if request.credits is None else parse_price(request.credits)
+        if request.estimate is None:
+            return cost, cost
+        return cost, parse_price(request.estimate, argument="estimate")
+
     def _plan(self, account: Account, request: ChargeRequest) -> ChargePlan:
         require_account(account)
-        cost = self.prices[request.service_type] if request.credits is None else parse_price(request.credits)
-        estimate = cost if request.estimate is None else parse_price(request.estimate, argument="estimate")
+        cost, estimate = request.amounts or self.amounts(request)
         # By position: to give a class so many names takes longer than all the rest of this.
         return ChargePlan(
             account.org_id,

@@ -37,7 +37,7 @@ logger = logging.getLogger("credit_sdk")
 
 _GONE = (HoldClosedError, NotFoundError)
 millicredits = lru_cache(maxsize=1024)(to_millicredits)
-"""An amount in millicredits; services have few prices."""
+"""An amount in millicredits. Services have few prices."""
 
 
 @dataclass(slots=True)

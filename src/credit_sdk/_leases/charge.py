@@ -35,7 +35,8 @@ class _Leasing(Terms):
         if (error is not None and self._failure(error) is not None) or not plan.credits:
             self._lessee.give_up(promise)
             return False
-        plan.drop_unkeepable_metadata()
+        if plan.metadata:
+            plan.drop_unkeepable_metadata()
         plan.is_pending = self._lessee.finish(promise, plan)
         return not plan.is_pending
 
