@@ -70,7 +70,7 @@ class CallCharges:
         if not self.reads.is_same:
             return None
         request = self._read((), {})
-        return replace(request, amounts=self.till.amounts(request))
+        return replace(request, quote=self.till.quote(request))
 
     def check(self) -> None:
         """Refuse at decoration time what could not work at call time."""

@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING
 
 from credit_sdk.account import Account, require_account
 from credit_sdk.errors import ConfigurationError, CreditError
 
 if TYPE_CHECKING:
     from credit_sdk.charge import Terms
-
-ResultT = TypeVar("ResultT")
 
 _account: ContextVar[Account | CreditError | None] = ContextVar("credit_sdk_account", default=None)
 _charge: ContextVar["Terms | None"] = ContextVar("credit_sdk_charge", default=None)
@@ -62,27 +60,9 @@ def current_charge() -> "Terms":
     return charge
 
 
-def call_while_running(
-    charge: "Terms", function: Callable[..., ResultT], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> ResultT:
-    """Call a function with `charge` as the current one."""
-    token = _charge.set(charge)
-    try:
-        return function(*args, **kwargs)
-    finally:
-        _charge.reset(token)
+begin_running: Callable[["Terms"], Token["Terms | None"]] = _charge.set
+"""Make a charge the current one, while a billable function runs: until `end_running` is given the answer.
 
-
-class running:  # noqa: N801 - it is written as a block; a generator's takes five times as long
-    """Make `charge` the current one while a billable function runs."""
-
-    __slots__ = ("_charge", "_token")
-
-    def __init__(self, charge: "Terms") -> None:
-        self._charge = charge
-
-    def __enter__(self) -> None:
-        self._token = _charge.set(self._charge)
-
-    def __exit__(self, *_: object) -> None:
-        _charge.reset(self._token)
+Not a block: that would take as long as much of a charge that a lease pays.
+"""
+end_running: Callable[[Token["Terms | None"]], None] = _charge.reset

@@ -18,7 +18,7 @@ from credit_sdk._flows.planning import ChargePlan
 from credit_sdk._flows.retrying import Retries, retrying
 from credit_sdk._flows.settling import REFUSALS, describe
 from credit_sdk._flows.steps import Flow, Forget, HandOver, Keep
-from credit_sdk.amounts import from_millicredits, to_millicredits
+from credit_sdk.amounts import MILLICREDITS_PER_CREDIT, from_millicredits, to_millicredits
 from credit_sdk.errors import CreditError, HoldClosedError, NotFoundError, OutboxError
 from credit_sdk.models import Hold, PendingCharge, Receipt
 from credit_sdk.operations import (
@@ -182,13 +182,18 @@ def _deducting(leased: LeasedHold, spends: Sequence[Spend], retries: Retries) ->
 
 
 def _terms(spend: Spend) -> dict[str, object]:
-    return {
+    """Return the fields of a charge, without those that say nothing: each of thousands would be checked."""
+    whole, rest = divmod(spend.credits, MILLICREDITS_PER_CREDIT)
+    fields: dict[str, object] = {
         "request_id": spend.request_id,
-        "credits": from_millicredits(spend.credits),
+        "credits": from_millicredits(spend.credits) if rest else whole,
         "service_type": spend.service_type,
-        "service_name": spend.service_name,
-        "request_metadata": spend.metadata,
     }
+    if spend.service_name is not None:
+        fields["service_name"] = spend.service_name
+    if spend.metadata:
+        fields["request_metadata"] = spend.metadata
+    return fields
 
 
 def _owing(leased: LeasedHold, spend: Spend, refusal: CreditError) -> Flow[None]:

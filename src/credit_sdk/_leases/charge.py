@@ -20,7 +20,9 @@ class _Leasing(Terms):
     _promise: Promise | None = None
 
     def __init__(self, plan: ChargePlan, make_run: Callable[[], Any], lessee: Lessee) -> None:
-        super().__init__(plan, make_run)
+        # As `Terms` does; to ask it through two classes would take longer than the rest of this.
+        self._plan = plan
+        self._make_run = make_run
         self._lessee = lessee
 
     @property

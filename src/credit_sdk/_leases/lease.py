@@ -139,20 +139,23 @@ class Lease:
         with self.lock:
             self._reserved -= reserved
 
-    def spend(self, spend: Spend, reserved: int) -> bool:
-        """Charge work that was promised `reserved` credits; False, and nothing, where it cannot be done here.
+    def spend(self, spend: Spend, reserved: int) -> int | None:
+        """Charge work that was promised `reserved` credits; None, and nothing, where it cannot be done here.
+
+        Answers what is free then.
 
         Raises `OutboxError`, and nothing is spent, when it cannot be written down.
         """
         with self.lock:
-            if self.is_over or spend.credits - reserved > self.free or self._clock() >= self._ends_at:
-                return False
+            free = self._held - self._reserved - self._unsettled + reserved - spend.credits
+            if self.is_over or free < 0 or self._clock() >= self._ends_at:
+                return None
             line = spend_line(self.terms.request_id, spend)
             self.journal.append(line)
             self._reserved -= reserved
             self._unsettled += spend.credits
             self._pending.append(line)
-            return True
+            return free
 
     def unsettled(self, most: int) -> list[Spend]:
         """Return the oldest spends that the books may not know yet."""

@@ -19,8 +19,11 @@ from credit_sdk._leases.supply import Shared, Supply
 from credit_sdk.amounts import SMALLEST_AMOUNT, to_millicredits
 from credit_sdk.errors import CreditError, IdempotencyConflictError, OutboxError
 from credit_sdk.models import Receipt
+from credit_sdk.operations import LARGEST_BATCH
 from credit_sdk.policy import LeasePolicy
 
+MOST_PENDING = 10 * LARGEST_BATCH
+"""How many spends may wait for the time to settle. Settling takes the processor from those who charge."""
 REMEMBERED = 10_000
 """How many request ids of the caller's own are known beside those that are not settled."""
 
@@ -54,9 +57,10 @@ class Lessee:
         Raises `ValidationFailedError` for what could not be charged afterwards, and
         `IdempotencyConflictError`.
         """
-        self._require_chargeable(plan)
-        if plan.is_own_id and self._is_known(plan):
-            return Promise(None)
+        if plan.is_own_id or plan.metadata or (plan.service_type, plan.service_name) not in self._checked:
+            self._require_chargeable(plan)
+            if plan.is_own_id and self._is_known(plan):
+                return Promise(None)
         lease = self._supply.current
         estimate = millicredits(plan.estimate)
         return Promise(lease, estimate) if lease is not None and lease.reserve(estimate) else None
@@ -188,13 +192,17 @@ class Lessee:
 
     def _spend(self, promise: Promise, spend: Spend) -> bool:
         lease = promise.lease
+        if lease is None:
+            return False
         try:
-            is_spent = lease is not None and lease.spend(spend, promise.reserved)
+            free = lease.spend(spend, promise.reserved)
         except OutboxError:
-            is_spent = False  # The journal has said why.
-        if is_spent and lease is not None and self._supply.wants_attention(lease):
+            return False  # The journal has said why.
+        if free is None:
+            return False
+        if lease.pending >= MOST_PENDING or (self._supply.is_low(free) and not self._supply.is_scarce()):
             self._shared.wake()
-        return is_spent
+        return True
 
     def _lease_with(self, estimate: int) -> Lease | None:
         lease = self._supply.current

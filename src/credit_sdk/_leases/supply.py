@@ -38,8 +38,6 @@ from credit_sdk.policy import LeasePolicy
 logger = logging.getLogger("credit_sdk")
 
 ReturnT = TypeVar("ReturnT")
-MOST_PENDING = 10 * LARGEST_BATCH
-"""How many spends may wait for the time to settle. Settling takes the processor from those who charge."""
 SCARCE_SECONDS = 1.0
 """For how long the books are not asked for more after they could not give it."""
 _ONCE = Retries(attempts=1)
@@ -106,9 +104,9 @@ class Supply:
         self._enlist()
         return lease
 
-    def wants_attention(self, lease: Lease) -> bool:
-        """Whether to look after a lease now, not when it is time to settle."""
-        return lease.pending >= MOST_PENDING or (2 * lease.free < self._size and not self.is_scarce())
+    def is_low(self, free: int) -> bool:
+        """Whether it is time to ask for more."""
+        return 2 * free < self._size
 
     def is_scarce(self) -> bool:
         """Whether the books could give no more a moment ago."""
@@ -210,7 +208,7 @@ class Supply:
         is_ageing = lease.seconds_left() < self.policy.ttl_seconds / 2
         is_used = lease.was_used or not lease.is_idle
         try:
-            if is_asked and 2 * lease.free < self._size and not self.is_scarce():
+            if is_asked and self.is_low(lease.free) and not self.is_scarce():
                 self.grow(lease, 0)
             elif is_used and is_ageing:
                 self._extend(lease, 0)
