@@ -291,6 +291,25 @@ def test_a_long_journal_is_written_anew_without_what_is_settled(
     assert town.books() == (35, 0)
 
 
+def test_a_long_journal_of_which_nothing_is_settled_is_written_anew_when_it_has_doubled(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(all_leases, "REWRITE_BYTES", 1_000)
+    process = town.process(credits=500)
+    written = []
+    for _ in range(30):
+        process.spend(1)
+        process.leases._write_anew()
+        [path] = process.journals()
+        written.append(path)
+    sizes = [written.count(path) for path in dict.fromkeys(written)]
+    assert sizes == sorted(sizes)
+    assert len(sizes) <= 4
+    process.kill()
+    succeed(town)
+    assert town.books() == (30, 0)
+
+
 def some_spend() -> Spend:
     return Spend("job-1", 10, "lookup", None, {})
 

@@ -27,6 +27,8 @@ class Journal(Protocol):
 
     is_broken: bool
     """Whether it has refused a line, and refuses all until it is written anew."""
+    new_size: int
+    """In bytes, when it was last written anew."""
 
     @property
     def size(self) -> int:
@@ -46,6 +48,7 @@ class NoJournal:
     """For books that end with the process, as what it has spent from them does."""
 
     size = 0
+    new_size = 0
     is_broken = False
 
     def append(self, line: bytes) -> None:
@@ -64,6 +67,7 @@ class FileJournal:
     def __init__(self, folder: Path, owner: int, *, sync_seconds: float) -> None:
         """Make nothing yet. `owner` is the process's place among the living."""
         self.is_broken = False
+        self.new_size = 0
         self._folder = folder
         self._owner = owner
         self._sync_seconds = sync_seconds
@@ -116,7 +120,7 @@ class FileJournal:
                 raise self._unwritable(error) from error
             if self._file is not None:
                 self._file.remove()
-            self._file, self.is_broken = file, False
+            self._file, self.new_size, self.is_broken = file, len(content), False
 
     def sync(self) -> None:
         """Bring what was written to the disk itself; raises OSError."""
