@@ -1,7 +1,8 @@
 """The charge of each call of a billable function, worked out from the call's arguments."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from credit_sdk import context
@@ -37,6 +38,8 @@ class Readers:
     account: Reader
     request_id: Reader
     metadata: Reader
+    is_same: bool
+    """Whether they find the same in each call, but for the account."""
 
     @classmethod
     def of(cls, function: Callable[..., Any], **rules: Any) -> "Readers":
@@ -49,16 +52,25 @@ class Readers:
             readers["account"] = argument_reader(function, "account") or _nothing
         elif not callable(payer):
             require_account(payer, "account=")
-        return cls(**readers)
+        is_same = not any(map(callable, (rules["estimate"], rules["request_id"], rules["metadata"])))
+        return cls(**readers, is_same=is_same)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CallCharges:
     """Makes the charge of one call."""
 
     till: Till
     tariff: Tariff
     reads: Readers
+
+    @cached_property
+    def _same(self) -> ChargeRequest | None:
+        """The request of each call, where nothing in it depends on the arguments."""
+        if not self.reads.is_same:
+            return None
+        request = self._read((), {})
+        return replace(request, quote=self.till.quote(request))
 
     def check(self) -> None:
         """Refuse at decoration time what could not work at call time."""
@@ -83,6 +95,9 @@ class CallCharges:
         return self.till.open_async(self._payer(args, kwargs), self._request(args, kwargs))
 
     def _request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ChargeRequest:
+        return self._same or self._read(args, kwargs)
+
+    def _read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ChargeRequest:
         estimate = self.reads.estimate(args, kwargs)
         return ChargeRequest(
             service_type=self.tariff.service_type,
@@ -114,7 +129,7 @@ class CallCharges:
                 "pass an Account as the argument account, give account= to the decorator, "
                 "or call it within billing.acting_as(account)."
             )
-        return require_account(account)
+        return account
 
 
 def _reader(function: Callable[..., Any], rule: Any, purpose: str) -> Reader:

@@ -71,8 +71,8 @@ class Run(Generic[ReturnT]):
     """A flow under way on a blocking backend, which stops wherever the caller's work has to run."""
 
     def __init__(self, flow: Flow[ReturnT], backend: Backend, keeper: Keeper | None = None) -> None:
+        self.backend = backend
         self._flow = flow
-        self._backend = backend
         self._keeper = keeper
 
     def start(self) -> ReturnT | Perform:
@@ -106,9 +106,9 @@ class Run(Generic[ReturnT]):
             return self._keeper is not None and self._keeper.carry_out(step)
         operation: Any = step
         if not _telemetry.is_on():
-            return self._backend.execute(operation)
-        with _telemetry.request(operation, _peer_of(self._backend)):
-            return self._backend.execute(operation)
+            return self.backend.execute(operation)
+        with _telemetry.request(operation, _peer_of(self.backend)):
+            return self.backend.execute(operation)
 
 
 def _peer_of(backend: Any) -> Mapping[str, str]:
@@ -130,8 +130,8 @@ class AsyncRun(Generic[ReturnT]):
     """
 
     def __init__(self, flow: Flow[ReturnT], backend: AsyncBackend, keeper: Keeper | None = None) -> None:
+        self.backend = backend
         self._flow = flow
-        self._backend = backend
         self._keeper = keeper
         self._cancellation: asyncio.CancelledError | None = None
         self.result: ReturnT | None = None
@@ -186,16 +186,16 @@ class AsyncRun(Generic[ReturnT]):
         operation: Any = step
         if not _telemetry.is_on():
             return await self._request(operation)
-        with _telemetry.request(operation, _peer_of(self._backend)):
+        with _telemetry.request(operation, _peer_of(self.backend)):
             return await self._request(operation)
 
     async def _request(self, operation: Operation[Any]) -> Any:
-        request = await self._see_through(self._backend.execute(operation))
+        request = await self._see_through(self.backend.execute(operation))
         if request.cancelled():
             # The loop is shutting down and has cancelled every task it knew of, this request's too.
             # Repeating it tells what became of it; the loop does not know the new task.
             self._cancellation = self._cancellation or asyncio.CancelledError()
-            request = await self._see_through(self._backend.execute(operation))
+            request = await self._see_through(self.backend.execute(operation))
         return request.result()
 
     async def _in_thread(self, keeper: Keeper, step: Safekeeping) -> bool | frozenset[str]:

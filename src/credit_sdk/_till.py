@@ -4,6 +4,8 @@ import asyncio
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from pydantic import JsonValue
@@ -15,7 +17,7 @@ from credit_sdk._flows.batching import BatchPlan
 from credit_sdk._leases.charge import AsyncLeasedCharge, LeasedCharge
 from credit_sdk._leases.leasing import LeaseChoice, Leasing
 from credit_sdk._leases.lessee import Lessee
-from credit_sdk._runners import AsyncBackend, Backend
+from credit_sdk._runners import AsyncBackend, AsyncRun, Backend, Run
 from credit_sdk.account import Account, require_account
 from credit_sdk.amounts import Amount, parse_credits, parse_price
 from credit_sdk.batch import AsyncBatch, Batch
@@ -24,10 +26,23 @@ from credit_sdk.errors import ConfigurationError
 from credit_sdk.identifiers import new_request_id
 from credit_sdk.models import Receipt
 from credit_sdk.operations import DEFAULT_HOLD_SECONDS
-from credit_sdk.policy import ChargePolicy
+from credit_sdk.policy import ChargePolicy, LeasePolicy
 from credit_sdk.prices import PriceList
 
 Metadata = Mapping[str, JsonValue]
+
+
+@dataclass(slots=True)
+class Quote:
+    """What a till makes of a request, whoever pays. Amounts are credits."""
+
+    cost: Decimal
+    """What is taken, as far as it is known."""
+    estimate: Decimal
+    policy: ChargePolicy
+    probed: bool
+    lease: LeasePolicy | None
+    """What may pay it; None for what is charged by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +61,8 @@ class ChargeRequest:
     lease: LeaseChoice = None
     description: str | None = None
     """Kept by a user's own balance only."""
+    quote: Quote | None = None
+    """The till's, where it has been asked before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,23 +112,27 @@ class Till:
 
     def open(self, account: Account, request: ChargeRequest) -> OpenCharge:
         """Return a charge to be entered with `with`."""
-        plan = self._plan(account, request)
-        flow = self._flow(plan, reserve=request.reserve)
-        parts = plan, flow, self.backend(account), self._keeper(account)
-        lessee = self._lessee(account, plan, request)
+        self.connections.require_open()
+        require_account(account)
+        quote = request.quote or self.quote(request)
+        plan = self._plan(account, request, quote)
+        make_run = partial(self._run, plan, account, request)
+        lessee = self._lessee(account, quote.lease)
         if lessee is None:
-            return OpenCharge(*parts)
-        return LeasedCharge(*parts, lessee, is_own_id=request.request_id is not None)
+            return OpenCharge(plan, make_run)
+        return LeasedCharge(plan, make_run, lessee)
 
     def open_async(self, account: Account, request: ChargeRequest) -> AsyncOpenCharge:
         """Return a charge to be entered with `async with`."""
-        plan = self._plan(account, request)
-        flow = self._flow(plan, reserve=request.reserve)
-        parts = plan, flow, self.async_backend(account), self._keeper(account)
-        lessee = self._lessee(account, plan, request)
+        self.connections.require_open()
+        require_account(account)
+        quote = request.quote or self.quote(request)
+        plan = self._plan(account, request, quote)
+        make_run = partial(self._async_run, plan, account, request)
+        lessee = self._lessee(account, quote.lease)
         if lessee is None:
-            return AsyncOpenCharge(*parts)
-        return AsyncLeasedCharge(*parts, lessee, is_own_id=request.request_id is not None)
+            return AsyncOpenCharge(plan, make_run)
+        return AsyncLeasedCharge(plan, make_run, lessee)
 
     def open_batch(self, account: Account, request: BatchRequest) -> Batch:
         """Return a job to be entered with `with`."""
@@ -148,30 +169,56 @@ class Till:
         await asyncio.to_thread(self.close)
         await self.connections.close_async()
 
-    def _plan(self, account: Account, request: ChargeRequest) -> ChargePlan:
-        require_account(account)
+    def quote(self, request: ChargeRequest) -> Quote:
+        """Work out what does not depend on who pays."""
         cost = self.prices[request.service_type] if request.credits is None else parse_price(request.credits)
         estimate = cost if request.estimate is None else parse_price(request.estimate, argument="estimate")
+        policy = request.policy or self.policy
+        probed = self.courier is not None and self.courier.has_probe(request.service_type)
+        lease = None
+        if self.leasing is not None and request.reserve and estimate:
+            lease = self.leasing.policy_for(policy, request.lease)
+        return Quote(cost, estimate, policy, probed, lease)
+
+    def _plan(self, account: Account, request: ChargeRequest, quote: Quote) -> ChargePlan:
+        # By position: to give a class so many names takes longer than all the rest of this.
         return ChargePlan(
-            org_id=account.org_id,
-            user_id=account.user_id,
-            service_type=request.service_type,
-            service_name=request.service_name,
-            credits=cost,
-            estimate=estimate,
-            request_id=request.request_id or new_request_id(),
-            metadata=dict(request.metadata or {}),
-            ttl_seconds=request.ttl_seconds,
-            description=request.description if account.org_id is None else None,
-            policy=request.policy or self.policy,
-            probed=self.courier is not None and self.courier.has_probe(request.service_type),
+            account.org_id,
+            account.user_id,
+            request.service_type,
+            quote.estimate,
+            quote.cost,
+            request.service_name,
+            request.request_id or new_request_id(),
+            dict(request.metadata) if request.metadata else {},
+            request.ttl_seconds,
+            request.description if account.org_id is None else None,
+            quote.policy,
+            quote.probed,
+            request.request_id is not None,
         )
 
-    def _lessee(self, account: Account, plan: ChargePlan, request: ChargeRequest) -> Lessee | None:
-        """Return who leases for a charge. A session's token is not on the disk, so it leases nothing."""
-        if self.leasing is None or not request.reserve or self.session_of(account) is not None:
+    def _run(self, plan: ChargePlan, account: Account, request: ChargeRequest) -> Run[Receipt | None]:
+        flow = self._flow(plan, reserve=request.reserve)
+        return Run(flow, self.backend(account), self._keeper(account))
+
+    def _async_run(
+        self, plan: ChargePlan, account: Account, request: ChargeRequest
+    ) -> AsyncRun[Receipt | None]:
+        flow = self._flow(plan, reserve=request.reserve)
+        return AsyncRun(flow, self.async_backend(account), self._keeper(account))
+
+    def _lessee(self, account: Account, policy: LeasePolicy | None) -> Lessee | None:
+        """Return who leases for an account.
+
+        A user's own balance has no parts of holds. A session's token is not on the disk, so it leases
+        nothing.
+        """
+        if policy is None or self.leasing is None or account.org_id is None:
             return None
-        return self.leasing.lessee(plan, request.lease)
+        if account.session_token is not None and self.session_of(account) is not None:
+            return None
+        return self.leasing.lessee(account.org_id, account.user_id, policy)
 
     def _keeper(self, account: Account) -> KeptRun | None:
         return self.courier.keeps(self.session_of(account)) if self.courier else None

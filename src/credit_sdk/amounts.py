@@ -49,6 +49,8 @@ def parse_credits(value: object, *, argument: str = "credits") -> Decimal:
 
 def parse_price(value: object, *, argument: str = "credits") -> Decimal:
     """Return `value` as an amount of credits that may also be zero: a price, a cost, an estimate."""
+    if type(value) is int and 0 <= value <= _LARGEST_WHOLE:
+        return Decimal(value)
     amount = _exact(value, argument)
     if amount < 0:
         raise InvalidAmountError(f"{argument} cannot be negative, but is {amount:f}.")

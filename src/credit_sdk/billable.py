@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from credit_sdk.amounts import Amount
 from credit_sdk.charge import AsyncOpenCharge, OpenCharge, Terms
-from credit_sdk.context import running
+from credit_sdk.context import begin_running, end_running
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 CostOfResult = Callable[[Any], Amount]
@@ -45,8 +45,11 @@ def _plain(function: Callable[..., Any], opener: Opener, cost: CostOfResult | No
     @wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         with opener.blocking(args, kwargs) as charge:
-            with running(charge):
+            token = begin_running(charge)
+            try:
                 result = function(*args, **kwargs)
+            finally:
+                end_running(token)
             if cost is not None:
                 charge.settle(cost(result))
         return result
@@ -58,8 +61,11 @@ def _coroutine(function: Callable[..., Any], opener: Opener, cost: CostOfResult 
     @wraps(function)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         async with opener.awaiting(args, kwargs) as charge:
-            with running(charge):
+            token = begin_running(charge)
+            try:
                 result = await function(*args, **kwargs)
+            finally:
+                end_running(token)
             if cost is not None:
                 charge.settle(cost(result))
         return result
@@ -112,11 +118,13 @@ def _delivering(
     """
     step: Callable[[], Any] = partial(next, generator)
     while True:
+        token = begin_running(charge)
         try:
-            with running(charge):
-                item = step()
+            item = step()
         except StopIteration as end:
             return end.value
+        finally:
+            end_running(token)
         meter.items += 1
         try:
             step = partial(generator.send, (yield item))
@@ -142,11 +150,13 @@ def _async_generator(
             with _metered(charge, cost) as meter:
                 async with aclosing(generator):
                     while True:
+                        token = begin_running(charge)
                         try:
-                            with running(charge):
-                                item = await step()
+                            item = await step()
                         except StopAsyncIteration:
                             break
+                        finally:
+                            end_running(token)
                         meter.items += 1
                         try:
                             step = partial(generator.asend, (yield item))

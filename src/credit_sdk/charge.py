@@ -1,14 +1,14 @@
 """`with billing.charge(...)`: credits are held on entry, captured on success, given back on failure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 
 from pydantic import JsonValue
 
-from credit_sdk._flows import ChargePlan, Failed, Flow, Growth, Retries, growing
-from credit_sdk._runners import AsyncBackend, AsyncRun, Backend, Keeper, Run, run
+from credit_sdk._flows import ChargePlan, Failed, Growth, Retries, growing
+from credit_sdk._runners import AsyncRun, Run, run
 from credit_sdk._telemetry import ChargeSpan
 from credit_sdk.amounts import Amount, parse_price
 from credit_sdk.errors import ConfigurationError, ConflictError
@@ -19,14 +19,16 @@ from credit_sdk.policy import ChargePolicy
 class Terms:
     """What a charge under way will take. The code that performs the operation may change it."""
 
-    def __init__(self, plan: ChargePlan, flow: Flow[Receipt | None]) -> None:
+    _receipt: Receipt | None = None
+    _cost_was_set = False
+    _has_ended = False
+    _is_delivered = False
+    _span: ChargeSpan
+
+    def __init__(self, plan: ChargePlan, make_run: Callable[[], Any]) -> None:
+        """`make_run` is called when the charge is entered, unless a lease pays it: then nothing is run."""
         self._plan = plan
-        self._flow: Flow[Receipt | None] | None = flow
-        self._receipt: Receipt | None = None
-        self._cost_was_set = False
-        self._has_ended = False
-        self._is_delivered = False
-        self._span = ChargeSpan(plan)
+        self._make_run: Callable[[], Any] | None = make_run
 
     @property
     def credits(self) -> Decimal:
@@ -122,11 +124,12 @@ class Terms:
         else:
             self._span.end("nothing" if error is None else "failed")
 
-    def _take_flow(self) -> Flow[Receipt | None]:
-        if self._flow is None:
+    def _new_run(self) -> Any:
+        if self._make_run is None:
             raise ConfigurationError("A charge can be entered once; make a new one for each operation.")
-        flow, self._flow = self._flow, None
-        return flow
+        make_run, self._make_run = self._make_run, None
+        self._span = ChargeSpan(self._plan)
+        return make_run()
 
     def __repr__(self) -> str:
         plan = self._plan
@@ -136,16 +139,11 @@ class Terms:
 class OpenCharge(Terms):
     """A charge to be entered with `with`."""
 
-    def __init__(
-        self, plan: ChargePlan, flow: Flow[Receipt | None], backend: Backend, keeper: Keeper | None = None
-    ) -> None:
-        super().__init__(plan, flow)
-        self._backend = backend
-        self._keeper = keeper
+    _run: Run[Receipt | None]
 
     def __enter__(self) -> Self:
         """Hold the credits; raises what the refusal says, and then the block does not run."""
-        self._run = Run(self._take_flow(), self._backend, self._keeper)
+        self._run = self._new_run()
         with self._span.active():
             self._run.start()
         return self
@@ -153,7 +151,7 @@ class OpenCharge(Terms):
     def grow(self, growth: Growth, retries: Retries) -> None:
         """Set more aside for work that outgrows its hold; raises what a charge raises. Needs a hold."""
         if self._plan.hold is not None:
-            self._plan.hold = run(growing(self._plan.hold, growth, retries), self._backend)
+            self._plan.hold = run(growing(self._plan.hold, growth, retries), self._run.backend)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -168,20 +166,11 @@ class OpenCharge(Terms):
 class AsyncOpenCharge(Terms):
     """A charge to be entered with `async with`."""
 
-    def __init__(
-        self,
-        plan: ChargePlan,
-        flow: Flow[Receipt | None],
-        backend: AsyncBackend,
-        keeper: Keeper | None = None,
-    ) -> None:
-        super().__init__(plan, flow)
-        self._backend = backend
-        self._keeper = keeper
+    _run: AsyncRun[Receipt | None]
 
     async def __aenter__(self) -> Self:
         """Hold the credits; raises what the refusal says, and then the block does not run."""
-        self._run = AsyncRun(self._take_flow(), self._backend, self._keeper)
+        self._run = self._new_run()
         with self._span.active():
             await self._run.start()
         return self
@@ -189,7 +178,7 @@ class AsyncOpenCharge(Terms):
     async def grow(self, growth: Growth, retries: Retries) -> None:
         """Set more aside for work that outgrows its hold; raises what a charge raises. Needs a hold."""
         if self._plan.hold is not None:
-            extension = AsyncRun(growing(self._plan.hold, growth, retries), self._backend)
+            extension = AsyncRun(growing(self._plan.hold, growth, retries), self._run.backend)
             try:
                 await extension.start()
             finally:

@@ -1,8 +1,8 @@
 """Who pays, and which charge is under way, for code that is not handed either."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING
 
 from credit_sdk.account import Account, require_account
@@ -60,11 +60,9 @@ def current_charge() -> "Terms":
     return charge
 
 
-@contextmanager
-def running(charge: "Terms") -> Iterator[None]:
-    """Make `charge` the current one while a billable function runs."""
-    token = _charge.set(charge)
-    try:
-        yield
-    finally:
-        _charge.reset(token)
+begin_running: Callable[["Terms"], Token["Terms | None"]] = _charge.set
+"""Make a charge the current one, while a billable function runs: until `end_running` is given the answer.
+
+Not a block: that would take as long as much of a charge that a lease pays.
+"""
+end_running: Callable[[Token["Terms | None"]], None] = _charge.reset

@@ -3,17 +3,21 @@
 import errno
 import logging
 import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from credit_sdk import InsufficientCreditsError, OutboxError
 from credit_sdk._flows.leasing import Spend
 from credit_sdk._leases import leases as all_leases
+from credit_sdk._leases import mapped_file
 from credit_sdk._leases.journal import FileJournal
 from credit_sdk._leases.spends import read_lines, spend_line
 from tests.leases.conftest import Process, Town
@@ -25,6 +29,11 @@ def succeed(town: Town) -> Process:
     heir.billing.settle_leases()
     heir.billing.close()
     return heir
+
+
+def written_in(path: Path) -> bytes:
+    """The lines of a journal, without the room behind them."""
+    return path.read_bytes().rstrip(b"\0")
 
 
 def test_a_process_that_died_has_spent_what_it_said_and_its_heir_gives_back_the_rest(town: Town) -> None:
@@ -55,7 +64,7 @@ def test_a_journal_with_damage_is_settled_as_far_as_it_can_be_read(
         process.spend(10, request_id=f"job-{number}")
     process.kill()
     [path] = process.journals()
-    lines = path.read_bytes().splitlines(keepends=True)
+    lines = written_in(path).splitlines(keepends=True)
     lines[3] = lines[3].replace(b"10000", b"90000")
     path.write_bytes(b"".join(lines)[:-7])
     succeed(town)
@@ -64,6 +73,74 @@ def test_a_journal_with_damage_is_settled_as_far_as_it_can_be_read(
     assert "2 lines of a journal of leases are damaged or cut off" in caplog.text
     [aside] = town.folder.glob("*.damaged")
     assert aside.read_bytes() == b"".join(lines)[:-7]
+
+
+def test_a_line_that_a_process_had_only_begun_was_told_to_nobody_and_is_no_damage(
+    town: Town, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = town.process()
+    for number in range(2):
+        process.spend(10, request_id=f"job-{number}")
+    process.kill()
+    [path] = process.journals()
+    lines = written_in(path).splitlines(keepends=True)
+    room = bytes(100)
+    half = lines[3][:20] + bytes(5) + lines[3][25:-1]
+    path.write_bytes(b"".join(lines[:3]) + half + room)
+    succeed(town)
+    assert town.charged() == {"job-0": 10}
+    assert "damaged" not in caplog.text
+    assert list(town.folder.iterdir()) == []
+
+
+def test_lines_that_did_not_reach_the_disk_are_damage_and_those_behind_them_count(
+    town: Town, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = town.process()
+    for number in range(2):
+        process.spend(10, request_id=f"job-{number}")
+    process.billing.settle_leases()
+    for number in range(2, 5):
+        process.spend(10, request_id=f"job-{number}")
+    process.kill()
+    [path] = process.journals()
+    lines = written_in(path).splitlines(keepends=True)
+    lost = [bytes(len(line)) if b'"job-0"' in line or b'"job-3"' in line else line for line in lines]
+    path.write_bytes(b"".join(lost) + bytes(100))
+    succeed(town)
+    assert town.charged() == {f"job-{number}": 10 for number in (0, 1, 2, 4)}
+    assert "2 lines of a journal of leases are damaged" in caplog.text
+
+
+def test_a_process_that_is_killed_while_it_writes_has_written_all_that_it_told(tmp_path: Path) -> None:
+    process = subprocess.run([sys.executable, "-c", DYING, str(tmp_path)], check=False, timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    [path] = tmp_path.iterdir()
+    with path.open("rb") as file:
+        [lease], damaged = read_lines(file)
+    assert [spend.request_id for spend in lease.spends] == [f"job-{number}" for number in range(1_000)]
+    assert damaged == 0
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from credit_sdk._flows.leasing import Spend
+from credit_sdk._leases import mapped_file
+from credit_sdk._leases.journal import FileJournal
+from credit_sdk._leases.spends import LeaseTerms, opening_line, spend_line
+
+mapped_file.ROOM_BYTES = 5_000
+journal = FileJournal(Path(sys.argv[1]), 1, sync_seconds=0.001)
+journal.append(opening_line(LeaseTerms("lease-1", "acme", "ada", 10, 900)))
+for number in range(1_000):
+    line = spend_line("lease-1", Spend(f"job-{number}", 10, "lookup", None, {}))
+    journal.append(line)
+memory, end = journal._file._memory, journal._file.size
+memory[end : end + len(line) - 1] = line[:-1]
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+"""A process that dies when the next line has everything but its end."""
 
 
 def test_damage_to_what_is_settled_costs_nothing_that_is_not(town: Town) -> None:
@@ -102,22 +179,24 @@ def test_a_journal_that_cannot_be_read_is_kept_and_in_the_way_of_no_other(
     assert [each.name for each in town.folder.iterdir()] == ["2-aa.unreadable"]
 
 
+def _fail(reason: int) -> NoReturn:
+    raise OSError(reason, os.strerror(reason))
+
+
 class Disk:
-    """A disk that has room for so many bytes of a journal."""
+    """A disk that has room for so many bytes more of a journal."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.room: float = float("inf")
-        self._write = os.write
-        monkeypatch.setattr(os, "write", self.write)
+        self._allocate = os.posix_fallocate
+        monkeypatch.setattr(os, "posix_fallocate", self.allocate)
+        monkeypatch.setattr(mapped_file, "ROOM_BYTES", 300)
 
-    def write(self, file: int, content: bytes) -> int:
-        if len(content) <= self.room:
-            self.room -= len(content)
-            return self._write(file, content)
-        if self.room:
-            content, self.room = content[: int(self.room)], 0
-            return self._write(file, content)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def allocate(self, file: int, begin: int, length: int) -> None:
+        if length > self.room:
+            _fail(errno.ENOSPC)
+        self.room -= length
+        self._allocate(file, begin, length)
 
 
 @pytest.fixture
@@ -130,7 +209,7 @@ def test_a_full_disk_is_said_once_and_charges_go_to_the_books_until_there_is_roo
 ) -> None:
     process = town.process()
     process.spend(10, request_id="job-1")
-    disk.room = 20
+    disk.room = 0
     assert not process.spend(10, request_id="job-2")
     assert town.books() == (10, 90)
     assert not process.spend(10, request_id="job-3")
@@ -148,6 +227,40 @@ def test_a_full_disk_is_said_once_and_charges_go_to_the_books_until_there_is_roo
     succeed(town)
     assert town.charged() == {f"job-{number}": 10 for number in (1, 2, 3, 4)}
     assert town.books() == (40, 0)
+
+
+@pytest.mark.parametrize("refusal", [errno.EOPNOTSUPP, None], ids=["file system", "platform"])
+def test_where_room_cannot_be_allocated_it_is_written(
+    town: Town, monkeypatch: pytest.MonkeyPatch, refusal: int | None
+) -> None:
+    if refusal is None:
+        monkeypatch.delattr(os, "posix_fallocate")
+    else:
+        monkeypatch.setattr(os, "posix_fallocate", lambda *_: _fail(refusal))
+    process = town.process()
+    process.spend(10)
+    [path] = process.journals()
+    assert path.stat().st_blocks * 512 >= mapped_file.ROOM_BYTES
+    process.kill()
+    succeed(town)
+    assert town.books() == (10, 0)
+
+
+def test_a_journal_that_is_let_go_of_keeps_no_room(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path, 1, sync_seconds=1)
+    line = spend_line("lease-1", some_spend())
+    journal.append(line)
+    journal.close(is_settled=False)
+    [path] = tmp_path.iterdir()
+    assert path.read_bytes() == line
+
+
+def test_a_journal_has_no_secrets(town: Town) -> None:
+    process = town.process()
+    process.spend(10, metadata={"password": "hunter2", "town": "Austin"})
+    process.kill()
+    [path] = process.journals()
+    assert b'{"password":"[redacted]","town":"Austin"}' in written_in(path)
 
 
 def test_without_a_journal_nothing_is_leased(town: Town) -> None:
@@ -171,11 +284,30 @@ def test_a_long_journal_is_written_anew_without_what_is_settled(
     process.spend(3, request_id="job-31")
     [after] = process.journals()
     assert after != before
-    told, damaged = read_lines(after.read_bytes().splitlines(keepends=True))
+    told, damaged = read_lines(written_in(after).splitlines(keepends=True))
     assert ([spend.credits for spend in told[0].unsettled], damaged) == ([2_000, 3_000], 0)
     process.kill()
     succeed(town)
     assert town.books() == (35, 0)
+
+
+def test_a_long_journal_of_which_nothing_is_settled_is_written_anew_when_it_has_doubled(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(all_leases, "REWRITE_BYTES", 1_000)
+    process = town.process(credits=500)
+    written = []
+    for _ in range(30):
+        process.spend(1)
+        process.leases._write_anew()
+        [path] = process.journals()
+        written.append(path)
+    sizes = [written.count(path) for path in dict.fromkeys(written)]
+    assert sizes == sorted(sizes)
+    assert len(sizes) <= 4
+    process.kill()
+    succeed(town)
+    assert town.books() == (30, 0)
 
 
 def some_spend() -> Spend:
@@ -199,6 +331,19 @@ def test_lines_reach_the_disk_itself(tmp_path: Path, monkeypatch: pytest.MonkeyP
     journal.close(is_settled=True)
 
 
+def test_what_the_disk_has_not_confirmed_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = FileJournal(tmp_path, 1, sync_seconds=0)
+    lines = [spend_line(f"lease-{number}", some_spend()) for number in (1, 2)]
+    journal.append(lines[0])
+    monkeypatch.setattr(os, "fdatasync", lambda _: _fail(errno.EIO))
+    with pytest.raises(OutboxError):
+        journal.append(lines[1])
+    [path] = tmp_path.iterdir()
+    assert written_in(path) == lines[0]
+
+
 def test_a_disk_that_loses_what_was_written_is_not_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,7 +351,7 @@ def test_a_disk_that_loses_what_was_written_is_not_trusted(
 
     def fail(_: int) -> None:
         tried.set()
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+        _fail(errno.EIO)
 
     monkeypatch.setattr(os, "fdatasync", fail)
     journal = FileJournal(tmp_path, 1, sync_seconds=0.001)

@@ -18,6 +18,7 @@ from credit_sdk import (
     OutcomeUnknownError,
     UnavailableError,
 )
+from credit_sdk._leases import lessee
 from credit_sdk.operations import (
     ChargeHold,
     Deduct,
@@ -84,6 +85,30 @@ def test_work_that_fails_or_costs_nothing_takes_nothing(town: Town) -> None:
     assert kinds(process) == ["PlaceHold"]
     process.billing.close()
     assert town.books() == (60, 0)
+
+
+def test_what_waits_to_be_settled_is_bounded(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lessee, "MOST_PENDING", 3)
+    process = town.process()
+    wished = []
+    for _ in range(4):
+        process.leases._wish.clear()
+        process.spend(1)
+        wished.append(process.leases._wish.is_set())
+    assert wished == [False, False, True, True]
+    process.billing.close()
+    assert town.books() == (4, 0)
+
+
+def test_a_charge_that_is_entered_again_promises_nothing_more(town: Town) -> None:
+    process = town.process()
+    charge = process.billing.charge(ADA, 60, service_type="lookup")
+    with charge, pytest.raises(ConfigurationError, match="entered once"), charge:
+        pytest.fail("the work began")  # pragma: no cover
+    assert process.spend(40)
+    assert kinds(process) == ["PlaceHold"]
+    process.billing.close()
+    assert town.books() == (100, 0)
 
 
 def test_a_lease_is_filled_up_before_it_runs_out(town: Town) -> None:

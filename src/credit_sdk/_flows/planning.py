@@ -38,16 +38,26 @@ class ChargePlan:
     ttl_seconds: int = DEFAULT_HOLD_SECONDS
     description: str | None = None
     policy: ChargePolicy = field(default_factory=ChargePolicy)
-    hold: Hold | None = None
-    entry_id: str = field(default_factory=new_entry_id)
     probed: bool = False
     """Whether the service has a probe for the operation."""
+    is_own_id: bool = False
+    """Whether the request id is the caller's own."""
+    hold: Hold | None = None
     is_kept: bool = False
     """Whether the outbox has it."""
     is_unpaid: bool = False
     """Whether the work was let run while the books were away: then a refusal leaves a debt."""
     is_pending: bool = False
     """Whether the work succeeded and the charge is left to the outbox."""
+    named: str | None = None
+    """Its name in the outbox, once it has one."""
+
+    @property
+    def entry_id(self) -> str:
+        """What names it in the outbox. Most charges are never asked for it, and making it takes a while."""
+        if self.named is None:
+            self.named = new_entry_id()
+        return self.named
 
     @classmethod
     def of_pending(cls, pending: PendingCharge) -> "ChargePlan":
@@ -64,7 +74,7 @@ class ChargePlan:
             ttl_seconds=pending.ttl_seconds,
             description=pending.description,
             hold=_pending_hold(pending),
-            entry_id=pending.entry_id,
+            named=pending.entry_id,
             probed=pending.probed,
             is_kept=True,
         )

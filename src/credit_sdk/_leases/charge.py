@@ -4,13 +4,12 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from credit_sdk._flows import ChargePlan, Flow
+from credit_sdk._flows import ChargePlan
 from credit_sdk._leases.lessee import Lessee, Promise
-from credit_sdk._runners import AsyncBackend, Backend, Keeper, see_through
+from credit_sdk._runners import see_through
 from credit_sdk.charge import AsyncOpenCharge, OpenCharge, Terms
-from credit_sdk.models import Receipt
 
 ReturnT = TypeVar("ReturnT")
 
@@ -18,9 +17,13 @@ ReturnT = TypeVar("ReturnT")
 class _Leasing(Terms):
     """What both kinds share: the promise, and how work that is done is paid without asking the books."""
 
-    _lessee: Lessee
-    _is_own_id: bool
     _promise: Promise | None = None
+
+    def __init__(self, plan: ChargePlan, make_run: Callable[[], Any], lessee: Lessee) -> None:
+        # As `Terms` does; to ask it through two classes would take longer than the rest of this.
+        self._plan = plan
+        self._make_run = make_run
+        self._lessee = lessee
 
     @property
     def _kept_where(self) -> str:
@@ -31,40 +34,27 @@ class _Leasing(Terms):
     def _needs_books(self, promise: Promise, error: BaseException | None) -> bool:
         """Pay out of the lease, or take the promise back if there is nothing to pay; True if it cannot."""
         plan = self._plan
-        if self._failure(error) is not None or not plan.credits:
+        if (error is not None and self._failure(error) is not None) or not plan.credits:
             self._lessee.give_up(promise)
             return False
-        plan.drop_unkeepable_metadata()
-        plan.is_pending = self._lessee.finish(promise, plan, is_own_id=self._is_own_id)
+        if plan.metadata:
+            plan.drop_unkeepable_metadata()
+        plan.is_pending = self._lessee.finish(promise, plan)
         return not plan.is_pending
 
 
-class LeasedCharge(OpenCharge, _Leasing):
+class LeasedCharge(_Leasing, OpenCharge):
     """A charge to be entered with `with`."""
-
-    def __init__(
-        self,
-        plan: ChargePlan,
-        flow: Flow[Receipt | None],
-        backend: Backend,
-        keeper: Keeper | None,
-        lessee: Lessee,
-        *,
-        is_own_id: bool,
-    ) -> None:
-        super().__init__(plan, flow, backend, keeper)
-        self._lessee = lessee
-        self._is_own_id = is_own_id
 
     def __enter__(self) -> Self:
         """Promise the credits; raises what the refusal says, and then the block does not run."""
-        plan = self._plan
-        promise = self._lessee.begin(plan, is_own_id=self._is_own_id) or self._lessee.begin_asking(plan)
-        if promise is None:
-            return super().__enter__()
-        self._take_flow().close()
-        self._promise = promise
-        return self
+        if self._make_run is not None:
+            plan = self._plan
+            promise = self._lessee.begin(plan) or self._lessee.begin_asking(plan)
+            if promise is not None:
+                self._promise, self._make_run = promise, None
+                return self
+        return super().__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -75,44 +65,28 @@ class LeasedCharge(OpenCharge, _Leasing):
             super().__exit__(kind, error, traceback)
             return
         if self._needs_books(promise, error):
-            finish = self._lessee.finish_asking
-            self._receipt = finish(promise, self._plan, is_own_id=self._is_own_id)
+            self._receipt = self._lessee.finish_asking(promise, self._plan)
         self._has_ended = True
-        self._end_span(error)
 
 
-class AsyncLeasedCharge(AsyncOpenCharge, _Leasing):
+class AsyncLeasedCharge(_Leasing, AsyncOpenCharge):
     """A charge to be entered with `async with`. The books are asked beside the loop."""
-
-    def __init__(
-        self,
-        plan: ChargePlan,
-        flow: Flow[Receipt | None],
-        backend: AsyncBackend,
-        keeper: Keeper | None,
-        lessee: Lessee,
-        *,
-        is_own_id: bool,
-    ) -> None:
-        super().__init__(plan, flow, backend, keeper)
-        self._lessee = lessee
-        self._is_own_id = is_own_id
 
     async def __aenter__(self) -> Self:
         """Promise the credits; raises what the refusal says, and then the block does not run."""
-        plan = self._plan
-        promise = self._lessee.begin(plan, is_own_id=self._is_own_id)
-        if promise is None:
-            promise, cancellation = await _beside_the_loop(partial(self._lessee.begin_asking, plan))
-            if cancellation is not None:
-                if promise is not None:
-                    self._lessee.give_up(promise)
-                raise cancellation
-        if promise is None:
-            return await super().__aenter__()
-        self._take_flow().close()
-        self._promise = promise
-        return self
+        if self._make_run is not None:
+            plan = self._plan
+            promise = self._lessee.begin(plan)
+            if promise is None:
+                promise, cancellation = await _beside_the_loop(partial(self._lessee.begin_asking, plan))
+                if cancellation is not None:
+                    if promise is not None:
+                        self._lessee.give_up(promise)
+                    raise cancellation
+            if promise is not None:
+                self._promise, self._make_run = promise, None
+                return self
+        return await super().__aenter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -124,10 +98,9 @@ class AsyncLeasedCharge(AsyncOpenCharge, _Leasing):
             return
         cancellation = None
         if self._needs_books(promise, error):
-            finish = partial(self._lessee.finish_asking, promise, self._plan, is_own_id=self._is_own_id)
+            finish = partial(self._lessee.finish_asking, promise, self._plan)
             self._receipt, cancellation = await _beside_the_loop(finish)
         self._has_ended = True
-        self._end_span(error)
         if cancellation is not None:
             raise cancellation
 

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from credit_sdk._leases.spends import (
     ended_line,
     held_line,
     opening_line,
+    read_spends,
     settled_line,
     spend_line,
 )
@@ -30,13 +32,11 @@ from credit_sdk.models import Hold
 Clock = Callable[[], float]
 
 
-def boot_seconds() -> float:
-    """Return the seconds since the computer was started, those in which it was suspended too."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-CLOCK: Clock = boot_seconds if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
-"""What a lease's end is measured on: no clock that anybody sets."""
+CLOCK: Clock = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
+"""What a lease's end is measured on, in seconds: no clock that anybody sets, and none that a suspended
+computer stops."""
 
 
 class Lease:
@@ -60,7 +60,8 @@ class Lease:
         self._held = 0
         self._reserved = 0
         self._unsettled = 0
-        self._pending: deque[Spend] = deque()
+        self._pending: deque[bytes] = deque()
+        """The lines of what is not settled. As objects they would all be visited by the garbage collector."""
         self._settled_lines = 0
         self._ends_at = 0.0
 
@@ -70,7 +71,7 @@ class Lease:
         lease = cls(left.terms, journal, clock)
         lease.hold_id = left.hold_id
         lease.is_over = True
-        lease._pending.extend(left.unsettled)
+        lease._pending.extend(spend_line(left.terms.request_id, spend) for spend in left.unsettled)
         lease._unsettled = sum(spend.credits for spend in left.unsettled)
         return lease
 
@@ -127,7 +128,8 @@ class Lease:
         """Promise credits to work that begins; False when there are too few, or it is too late."""
         with self.lock:
             self.was_used = self.was_asked = True
-            if self.is_over or credits > self.free or self._clock() >= self._ends_at:
+            free = self._held - self._reserved - self._unsettled
+            if self.is_over or credits > free or self._clock() >= self._ends_at:
                 return False
             self._reserved += credits
             return True
@@ -137,24 +139,29 @@ class Lease:
         with self.lock:
             self._reserved -= reserved
 
-    def spend(self, spend: Spend, reserved: int) -> bool:
-        """Charge work that was promised `reserved` credits; False, and nothing, where it cannot be done here.
+    def spend(self, spend: Spend, reserved: int) -> int | None:
+        """Charge work that was promised `reserved` credits; None, and nothing, where it cannot be done here.
+
+        Answers what is free then.
 
         Raises `OutboxError`, and nothing is spent, when it cannot be written down.
         """
         with self.lock:
-            if self.is_over or spend.credits - reserved > self.free or self._clock() >= self._ends_at:
-                return False
-            self.journal.append(spend_line(self.terms.request_id, spend))
+            free = self._held - self._reserved - self._unsettled + reserved - spend.credits
+            if self.is_over or free < 0 or self._clock() >= self._ends_at:
+                return None
+            line = spend_line(self.terms.request_id, spend)
+            self.journal.append(line)
             self._reserved -= reserved
             self._unsettled += spend.credits
-            self._pending.append(spend)
-            return True
+            self._pending.append(line)
+            return free
 
     def unsettled(self, most: int) -> list[Spend]:
         """Return the oldest spends that the books may not know yet."""
         with self.lock:
-            return list(islice(self._pending, most))
+            lines = list(islice(self._pending, most))
+        return read_spends(lines)
 
     def settle(self, spends: Sequence[Spend], hold: Hold | None, *, has_ended: bool) -> None:
         """Let go of the oldest spends: the books have decided them, and may have told what is held now."""
@@ -181,8 +188,7 @@ class Lease:
         yield opening_line(self.terms)
         if self.hold_id is not None:
             yield held_line(self.terms.request_id, self.hold_id)
-        for spend in self._pending:
-            yield spend_line(self.terms.request_id, spend)
+        yield from self._pending
 
     def _note(self, line: bytes) -> None:
         """Write down what only saves the next start some questions."""

@@ -158,10 +158,15 @@ class Leases:
             clock=self._clock,
             enlist=self._enlist,
             retire=self._retire,
-            wake=self._wish.set,
+            wake=self._ask_for_attention,
             retries=self._retries,
             opening=self._opening,
         )
+
+    def _ask_for_attention(self) -> None:
+        # Each charge asks while there is something to do; to set it again would take as long as the charge.
+        if not self._wish.is_set():
+            self._wish.set()
 
     def _enlist(self, lessee: Lessee) -> None:
         self._active[lessee] = None
@@ -190,7 +195,6 @@ class Leases:
         is_fine = True
         try:
             self._take_over_left()
-            self._write_anew()
         except OutboxError as error:
             logger.warning("%s", error)
             is_fine = False
@@ -201,12 +205,20 @@ class Leases:
                 logger.warning("What was spent from a lease is settled later (%s)", error)
                 is_fine = False
         self._remove_left()
+        try:
+            self._write_anew()
+        except OutboxError as error:
+            logger.warning("%s", error)
+            is_fine = False
         return is_fine
 
     def _write_anew(self) -> None:
-        """Begin a journal anew that has become long, or refuses to be written."""
+        """Begin a journal anew that has become long, or refuses to be written.
+
+        While the books are away nothing of it is settled: then it is written anew when it has doubled.
+        """
         for journal in list(self._journals.values()):
-            if not journal.is_broken and journal.size < REWRITE_BYTES:
+            if not journal.is_broken and journal.size < max(REWRITE_BYTES, 2 * journal.new_size):
                 continue
             while not self._rewrite(journal):
                 pass

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from credit_sdk._courier import Courier
-from credit_sdk._flows import ChargePlan, Retries
+from credit_sdk._flows import Retries
 from credit_sdk._leases.leases import Leases, Place, anything_left
 from credit_sdk._leases.lessee import Lessee
 from credit_sdk._resources import PerProcess
@@ -55,19 +55,19 @@ class Leasing:
                 "A lease needs the outbox: its journal is kept beside it. Name a file with outbox=."
             )
 
-    def lessee(self, plan: ChargePlan, choice: LeaseChoice) -> Lessee | None:
-        """Return who leases for a charge; None for one that is charged by itself.
+    def policy_for(self, charging: ChargePolicy, choice: LeaseChoice) -> LeasePolicy | None:
+        """Return how a charge is leased; None for one that is charged by itself.
 
-        Users' own balances have no parts of holds. What becomes of work whose process dies, or whose outcome
-        is unknown, is found out with the charge's own hold.
+        What becomes of work whose process dies, or whose outcome is unknown, is found out with the charge's
+        own hold.
         """
         policy = self._policy if choice is None else choice
-        if not isinstance(policy, LeasePolicy) or plan.org_id is None or not plan.estimate:
-            return None
-        if not _is_plain(plan.policy):
-            return None
+        return policy if isinstance(policy, LeasePolicy) and _is_plain(charging) else None
+
+    def lessee(self, org_id: str, user_id: str, policy: LeasePolicy) -> Lessee | None:
+        """Return who leases for an account; None where there is no place for a journal."""
         try:
-            return self._leases.get().lessee(plan.org_id, plan.user_id, policy)
+            return self._leases.get().lessee(org_id, user_id, policy)
         except OutboxError as error:
             if not self._has_warned:
                 logger.warning("%s Nothing is leased.", error)

@@ -4,6 +4,7 @@ Work begins and ends on the lease alone as long as it has enough. `books` is hel
 so that one thread asks for all that wait; what the lease still has is spent meanwhile.
 """
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from credit_sdk._flows import ChargePlan, Retries
-from credit_sdk._flows.leasing import Spend, charging_beside_lease
+from credit_sdk._flows.leasing import Spend, charging_beside_lease, millicredits
 from credit_sdk._leases.lease import Lease
 from credit_sdk._leases.spends import LeftLease
 from credit_sdk._leases.supply import Shared, Supply
@@ -21,11 +22,15 @@ from credit_sdk.models import Receipt
 from credit_sdk.operations import LARGEST_BATCH
 from credit_sdk.policy import LeasePolicy
 
+MOST_PENDING = 10 * LARGEST_BATCH
+"""How many spends may wait for the time to settle. Settling takes the processor from those who charge."""
 REMEMBERED = 10_000
 """How many request ids of the caller's own are known beside those that are not settled."""
 
+_PLAIN_ID = re.compile(r"[\x21-\x7e]{1,255}")
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Promise:
     """What was promised to work that has begun. Without a lease, its request id was charged before."""
 
@@ -46,17 +51,18 @@ class Lessee:
         self._known: dict[str, Spend] = {}
         self._checked: set[tuple[str, str | None]] = set()
 
-    def begin(self, plan: ChargePlan, *, is_own_id: bool) -> Promise | None:
+    def begin(self, plan: ChargePlan) -> Promise | None:
         """Promise the estimate out of the present lease; None where that takes asking the books.
 
         Raises `ValidationFailedError` for what could not be charged afterwards, and
         `IdempotencyConflictError`.
         """
-        self._require_chargeable(plan, is_own_id=is_own_id)
-        if is_own_id and self._is_known(plan):
-            return Promise(None)
+        if plan.is_own_id or plan.metadata or (plan.service_type, plan.service_name) not in self._checked:
+            self._require_chargeable(plan)
+            if plan.is_own_id and self._is_known(plan):
+                return Promise(None)
         lease = self._supply.current
-        estimate = to_millicredits(plan.estimate)
+        estimate = millicredits(plan.estimate)
         return Promise(lease, estimate) if lease is not None and lease.reserve(estimate) else None
 
     def begin_asking(self, plan: ChargePlan) -> Promise | None:
@@ -69,13 +75,13 @@ class Lessee:
             lease = self._lease_with(estimate)
         return None if lease is None else Promise(lease, estimate)
 
-    def finish(self, promise: Promise, plan: ChargePlan, *, is_own_id: bool) -> bool:
+    def finish(self, promise: Promise, plan: ChargePlan) -> bool:
         """Charge work that is done out of its lease; False where that takes asking the books.
 
         Raises `IdempotencyConflictError`.
         """
         spend = Spend.of(plan)
-        if not is_own_id:
+        if not plan.is_own_id:
             return self._spend(promise, spend)
         with self._ids:
             known = self._known.get(spend.request_id)
@@ -88,7 +94,7 @@ class Lessee:
                 self._known[spend.request_id] = spend
             return is_spent
 
-    def finish_asking(self, promise: Promise, plan: ChargePlan, *, is_own_id: bool) -> Receipt | None:
+    def finish_asking(self, promise: Promise, plan: ChargePlan) -> Receipt | None:
         """Charge work that is done and that its lease could not pay; raises what the books refuse. Blocks.
 
         None if it was paid by the lease after all, or left to the outbox: `plan.is_pending` says so.
@@ -100,7 +106,7 @@ class Lessee:
             lacking = to_millicredits(plan.credits) - promise.reserved - lease.free
             if lacking > 0 and lease.seconds_left() > 0:
                 self._supply.grow(lease, lacking)
-            if self.finish(promise, plan, is_own_id=is_own_id):
+            if self.finish(promise, plan):
                 plan.is_pending = True
                 return None
             leased = self._supply.hold_of(lease)
@@ -167,9 +173,11 @@ class Lessee:
         if failure is not None:
             raise failure
 
-    def _require_chargeable(self, plan: ChargePlan, *, is_own_id: bool) -> None:
+    def _require_chargeable(self, plan: ChargePlan) -> None:
+        """Check what differs from charge to charge; a service is checked once."""
         service = plan.service_type, plan.service_name
-        if is_own_id or plan.metadata or service not in self._checked:
+        is_doubtful = plan.is_own_id and not _is_plain(plan.request_id)
+        if is_doubtful or plan.metadata or service not in self._checked:
             plan.deduct_request(plan.estimate or SMALLEST_AMOUNT)
             self._checked.add(service)
 
@@ -184,16 +192,17 @@ class Lessee:
 
     def _spend(self, promise: Promise, spend: Spend) -> bool:
         lease = promise.lease
+        if lease is None:
+            return False
         try:
-            is_spent = lease is not None and lease.spend(spend, promise.reserved)
+            free = lease.spend(spend, promise.reserved)
         except OutboxError:
-            is_spent = False  # The journal has said why.
-        if is_spent and lease is not None and self._wants_attention(lease):
+            return False  # The journal has said why.
+        if free is None:
+            return False
+        if lease.pending >= MOST_PENDING or (self._supply.is_low(free) and not self._supply.is_scarce()):
             self._shared.wake()
-        return is_spent
-
-    def _wants_attention(self, lease: Lease) -> bool:
-        return lease.pending >= LARGEST_BATCH or (self._supply.is_low(lease) and not self._supply.is_scarce())
+        return True
 
     def _lease_with(self, estimate: int) -> Lease | None:
         lease = self._supply.current
@@ -219,6 +228,11 @@ class Lessee:
             )
             for request_id in list(self._known)[: max(0, surplus)]:
                 del self._known[request_id]
+
+
+def _is_plain(request_id: object) -> bool:
+    """Whether a request id is one without any doubt; of others the operation knows what to say."""
+    return isinstance(request_id, str) and _PLAIN_ID.fullmatch(request_id) is not None
 
 
 def _require_same(known: Spend, spend: Spend) -> None:

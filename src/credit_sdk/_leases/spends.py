@@ -4,7 +4,7 @@ A line is the CRC-32 of a JSON array, a space, and the array: `lease` before the
 when the books have answered, `spend`, `settled` for how many of a lease's spends the books have, and `ended`.
 """
 
-import json
+import json.encoder
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,8 +14,10 @@ from zlib import crc32
 
 from credit_sdk._flows.leasing import Spend
 
+_quoted = json.encoder.encode_basestring_ascii
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 _CHECKSUM_LENGTH = 8
+_ROOM = b"\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +73,37 @@ def ended_line(lease_id: str) -> bytes:
 
 def spend_line(lease_id: str, spend: Spend) -> bytes:
     """Say what was spent. This is written for each charge, so it is put together by hand."""
+    before, after = _around(lease_id, spend.service_type, spend.service_name)
     metadata = _encode(spend.metadata) if spend.metadata else "{}"
-    name = "null" if spend.service_name is None else _quoted(spend.service_name)
-    text = (
-        f'["spend",{_quoted(lease_id)},{_encode(spend.request_id)},{spend.credits},'
-        f"{_quoted(spend.service_type)},{name},{metadata}]"
-    ).encode()
+    text = f"{before}{_quoted(spend.request_id)},{spend.credits}{after}{metadata}]".encode()
     return b"%08x %b\n" % (crc32(text), text)
 
 
+def read_spends(lines: Iterable[bytes]) -> list[Spend]:
+    """Return what lines of this process say; they are what `spend_line` has made."""
+    texts = b",".join(line[_CHECKSUM_LENGTH + 1 : -1] for line in lines)
+    return [Spend(*fields) for _, _, *fields in json.loads(b"[%b]" % texts)]
+
+
 def read_lines(lines: Iterable[bytes]) -> Told:
-    """Return what a journal says. A line that is cut off or damaged says nothing, and is counted."""
+    """Return what a journal says. A line that is cut off or damaged says nothing, and is counted.
+
+    Zeros are room that nothing was written into. Behind the last line they say nothing, and neither does a
+    line before them that has no end: the process died while it wrote it, and told nobody. Before a line they
+    are damage: what stood there had not reached the disk when the machine died.
+    """
     leases: dict[str, LeftLease] = {}
     damaged = 0
     for line in lines:
+        if _ROOM in line and not line.endswith(b"\n"):
+            break
+        written = line.lstrip(_ROOM)
         try:
-            _read(_checked(line), leases)
+            _read(_checked(written), leases)
         except (ValueError, KeyError, TypeError):
             damaged += 1
+        else:
+            damaged += written != line
     if damaged:
         # The count has lines that cannot be read now. What the books have they do not charge again.
         for lease in leases.values():
@@ -102,8 +117,9 @@ def _line(content: list[Any]) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _quoted(text: str) -> str:
-    return _encode(text)
+def _around(lease_id: str, service_type: str, service_name: str | None) -> tuple[str, str]:
+    """Return what the spends of a lease for one service have before and after that in which they differ."""
+    return f'["spend",{_quoted(lease_id)},', f",{_quoted(service_type)},{_encode(service_name)},"
 
 
 def _checked(line: bytes) -> list[Any]:

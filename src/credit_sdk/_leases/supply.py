@@ -104,9 +104,9 @@ class Supply:
         self._enlist()
         return lease
 
-    def is_low(self, lease: Lease) -> bool:
+    def is_low(self, free: int) -> bool:
         """Whether it is time to ask for more."""
-        return 2 * lease.free < self._size
+        return 2 * free < self._size
 
     def is_scarce(self) -> bool:
         """Whether the books could give no more a moment ago."""
@@ -208,7 +208,7 @@ class Supply:
         is_ageing = lease.seconds_left() < self.policy.ttl_seconds / 2
         is_used = lease.was_used or not lease.is_idle
         try:
-            if is_asked and self.is_low(lease) and not self.is_scarce():
+            if is_asked and self.is_low(lease.free) and not self.is_scarce():
                 self.grow(lease, 0)
             elif is_used and is_ageing:
                 self._extend(lease, 0)
