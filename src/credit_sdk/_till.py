@@ -30,7 +30,7 @@ from credit_sdk.prices import PriceList
 Metadata = Mapping[str, JsonValue]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChargeRequest:
     """What a caller says about a charge. Amounts are credits; no `credits` means the price list's."""
 
@@ -165,6 +165,7 @@ class Till:
             description=request.description if account.org_id is None else None,
             policy=request.policy or self.policy,
             probed=self.courier is not None and self.courier.has_probe(request.service_type),
+            can_be_kept=self.courier is not None,
         )
 
     def _lessee(self, account: Account, plan: ChargePlan, request: ChargeRequest) -> Lessee | None:

@@ -42,6 +42,8 @@ class ChargePlan:
     entry_id: str = field(default_factory=new_entry_id)
     probed: bool = False
     """Whether the service has a probe for the operation."""
+    can_be_kept: bool = True
+    """Whether there may be an outbox; without one, what it would keep is not even written down."""
     is_kept: bool = False
     """Whether the outbox has it."""
     is_unpaid: bool = False
