@@ -9,6 +9,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from credit_sdk import Account, ConfigurationError, CreditDeductionService, Retries, UnavailableError
+from credit_sdk.backends._books import Reply
 from credit_sdk.backends._exchanges import Exchanges
 from credit_sdk.backends._postgres_errors import connection_error
 from credit_sdk.backends._statements import Call
@@ -42,7 +43,14 @@ def prepared(connection: Connection) -> int:
 
 
 def ask(connection: Connection, exchanges: Exchanges, statement: bytes, *parameters: object) -> Any:
-    return connection.wait(exchanges.answering(Call(statement, parameters))).row
+    return reply_of(connection, exchanges, statement, *parameters).row
+
+
+def reply_of(connection: Connection, exchanges: Exchanges, statement: bytes, *parameters: object) -> Reply:
+    reply = None
+    while reply is None:
+        reply = exchanges.read(connection.wait(exchanges.send(Call(statement, parameters))))
+    return reply
 
 
 def test_a_statement_is_prepared_once_it_is_used_often(connection: Connection) -> None:
@@ -80,7 +88,7 @@ def test_a_function_that_answers_more_than_before_is_asked_as_it_is(connection: 
     for _ in range(OFTEN):
         assert ask(connection, exchanges, statement) == (1,)
     connection.execute("ALTER TABLE answers ADD COLUMN two int DEFAULT 2")
-    reply = connection.wait(exchanges.answering(Call(statement, ())))
+    reply = reply_of(connection, exchanges, statement)
     assert (reply.columns, reply.row) == (("one", "two"), (1, 2))
 
 
