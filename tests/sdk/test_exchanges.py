@@ -1,6 +1,7 @@
 """Calls on psycopg's protocol layer: prepared once each, and sent as they are where that is lost."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -13,6 +14,7 @@ from credit_sdk.backends._books import Reply
 from credit_sdk.backends._exchanges import Exchanges
 from credit_sdk.backends._postgres_errors import connection_error
 from credit_sdk.backends._statements import Call
+from credit_sdk.operations import Deduct
 
 ADA = Account(org_id="acme", user_id="ada")
 ONCE = Retries(attempts=1)
@@ -157,6 +159,22 @@ def test_a_connection_that_is_lent_in_a_transaction_is_refused(engine: Engine) -
             billing.deduct(ADA, 1, service_type="x")
         event.remove(engine, "checkout", begin)
         assert billing.deduct(ADA, 1, service_type="x").remaining == 999
+
+
+@pytest.mark.parametrize("note", ["plain", "é", "€"])
+def test_a_batch_is_sent_in_whatever_encoding_a_connection_has(funded_url: str, note: str) -> None:
+    address = funded_url.replace("postgresql:", "postgresql+psycopg:", 1)
+    engine = create_engine(address, connect_args={"client_encoding": "latin1"})
+    charge = Deduct(
+        org_id="acme", user_id="ada", credits=Decimal(1), service_type="x", request_metadata={"note": note}
+    )
+    with CreditDeductionService(engine, retries=ONCE, outbox=False) as billing:
+        [outcome] = billing.deduct_many([charge])
+    engine.dispose()
+    assert outcome.receipt is not None
+    with CreditDeductionService(funded_url, outbox=False) as billing:
+        [kept] = billing.charges("acme")
+    assert kept.request_metadata == {"note": note}
 
 
 def test_what_sqlalchemy_wraps_on_a_first_connection_is_unwrapped() -> None:

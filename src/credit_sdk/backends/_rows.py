@@ -32,24 +32,26 @@ def row_reader(kind: type[BaseModel], columns: tuple[str, ...], scale: int) -> R
     `columns` are those of the statement; amounts in them are integers, of which `scale` make one credit.
     """
     fields = kind.model_fields
-    missing = tuple(name for name in fields if name not in columns and not fields[name].is_required())
-    names = tuple(name for name in fields if name in columns or name in missing)
-    given = set(names) - set(missing)
-    defaults = tuple(fields[name].default for name in missing)
-    # In the order of the fields, as pydantic would have them, and without what a newer function adds.
-    in_order: Callable[[Row], Row] = itemgetter(*[(*columns, *missing).index(name) for name in names])
+    # What a newer function adds is left out.
+    names = tuple(name for name in columns if name in fields)
+    known_columns = itemgetter(*[columns.index(name) for name in names])
+    is_known = names == columns
+    # In the order of the fields, as pydantic would have them; what has no column has its default.
+    empty = {name: fields[name].default for name in fields if name in names or not fields[name].is_required()}
+    given = set(names)
     amounts = tuple(name for name in names if name in _amounts_of(kind))
-    known: set[tuple[type, ...]] = set()
+    validated: set[tuple[type, ...]] = set()
 
     def read(row: Row) -> BaseModel:
-        values = dict(zip(names, in_order(row + defaults)))  # noqa: B905 - as many as there are names
+        values = empty.copy()
+        values.update(zip(names, row if is_known else known_columns(row), strict=True))
         for name in amounts:
             values[name] = Decimal(values[name]) / scale
         types = tuple(map(type, row))
-        if types in known:
+        if types in validated:
             return _made_of(kind, values, given)
-        result = kind.model_validate({name: values[name] for name in given}, strict=True)
-        known.add(types)
+        result = kind.model_validate({name: values[name] for name in names}, strict=True)
+        validated.add(types)
         return result
 
     return read

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeGuard, get_args, get_type_hints
 
 from pydantic_core import to_json
@@ -51,7 +51,7 @@ class Signature:
     fields: tuple[str, ...]
     encoders: tuple[tuple[int, Callable[[Any, int], object]], ...]
     """Where arguments are that PostgreSQL takes in another form, and what turns them into it."""
-    values: Callable[[Operation[Any]], tuple[Any, ...]]
+    values: Callable[[dict[str, Any]], tuple[Any, ...]]
 
 
 @cache
@@ -76,11 +76,11 @@ def signature(kind: type[Operation[Any]]) -> Signature:
     )
 
 
-def _values_of(fields: tuple[str, ...]) -> Callable[[Operation[Any]], tuple[Any, ...]]:
-    # attrgetter answers a tuple only for two or more.
+def _values_of(fields: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    # itemgetter answers a tuple only for two or more.
     if len(fields) > 1:
-        return attrgetter(*fields)
-    return lambda operation: tuple([getattr(operation, name) for name in fields])
+        return itemgetter(*fields)
+    return lambda values: tuple([values[name] for name in fields])
 
 
 def _call(kind: type[Operation[Any]], arguments: list[str]) -> bytes:
@@ -142,7 +142,7 @@ def argument(operation: Operation[Any], name: str, scale: int) -> Any:
 
 
 def _arguments(operation: Operation[Any], shape: Signature, scale: int) -> list[Any]:
-    arguments = list(shape.values(operation))
+    arguments = list(shape.values(vars(operation)))
     for position, encode in shape.encoders:
         value = arguments[position]
         if value is not None:
