@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 import anyio
 
 from credit_sdk import _telemetry
+from credit_sdk._flows.retrying import Retries, retrying, sending_again
 from credit_sdk._flows.steps import (
     Failed,
     Flow,
@@ -23,6 +24,7 @@ from credit_sdk._flows.steps import (
     Sleep,
     Step,
 )
+from credit_sdk.errors import CreditError
 from credit_sdk.operations import Operation, ResultT_co
 
 ReturnT = TypeVar("ReturnT")
@@ -105,10 +107,14 @@ class Run(Generic[ReturnT]):
         if isinstance(step, _SAFEKEEPING):
             return self._keeper is not None and self._keeper.carry_out(step)
         operation: Any = step
-        if not _telemetry.is_on():
-            return self.backend.execute(operation)
-        with _telemetry.request(operation, _peer_of(self.backend)):
-            return self.backend.execute(operation)
+        return _request(operation, self.backend)
+
+
+def _request(operation: Operation[ResultT_co], backend: Backend) -> ResultT_co:
+    if not _telemetry.is_on():
+        return backend.execute(operation)
+    with _telemetry.request(operation, _peer_of(backend)):
+        return backend.execute(operation)
 
 
 def _peer_of(backend: Any) -> Mapping[str, str]:
@@ -120,6 +126,17 @@ def _peer_of(backend: Any) -> Mapping[str, str]:
 def run(flow: Flow[ReturnT], backend: Backend) -> ReturnT:
     """Carry a flow out to its end."""
     return cast("ReturnT", Run(flow, backend).start())
+
+
+def ask(operation: Operation[ResultT_co], retries: Retries, backend: Backend) -> ResultT_co:
+    """Carry one operation out, again if need be: a flow is begun only after a failure."""
+    try:
+        return _request(operation, backend)
+    except CreditError as error:
+        if not error.retryable:
+            raise
+        failure = error
+    return run(sending_again(operation, retries, failure), backend)
 
 
 class AsyncRun(Generic[ReturnT]):
@@ -234,6 +251,11 @@ async def see_through(request: asyncio.Future[Any]) -> asyncio.CancelledError | 
             except asyncio.CancelledError as cancellation:
                 latest = cancellation
     return latest
+
+
+async def ask_async(operation: Operation[ResultT_co], retries: Retries, backend: AsyncBackend) -> ResultT_co:
+    """Carry one operation out, again if need be. A cancellation waits for it, as in every run."""
+    return await run_async(retrying(operation, retries), backend)
 
 
 async def run_async(flow: Flow[ReturnT], backend: AsyncBackend) -> ReturnT:

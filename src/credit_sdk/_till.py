@@ -45,7 +45,7 @@ class Quote:
     """What may pay it; None for what is charged by itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChargeRequest:
     """What a caller says about a charge. Amounts are credits; no `credits` means the price list's."""
 
@@ -196,6 +196,7 @@ class Till:
             quote.policy,
             quote.probed,
             request.request_id is not None,
+            self.courier is not None,
         )
 
     def _run(self, plan: ChargePlan, account: Account, request: ChargeRequest) -> Run[Receipt | None]:

@@ -5,11 +5,13 @@ millicredits as integers. Nothing here ever passes through a binary float.
 """
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import GetCoreSchemaHandler, PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from credit_sdk.errors import InvalidAmountError
 
@@ -60,9 +62,10 @@ def parse_price(value: object, *, argument: str = "credits") -> Decimal:
 def to_millicredits(credits: Decimal, scale: int = MILLICREDITS_PER_CREDIT) -> int:
     """Return an amount of credits in the integer unit of a database: `scale` units make one credit."""
     units = credits * scale
-    if units != units.to_integral_value():
+    whole = int(units)
+    if whole != units:
         raise InvalidAmountError(f"{credits:f} credits cannot be kept by a database of whole credits.")
-    return int(units)
+    return whole
 
 
 def from_millicredits(units: int, scale: int = MILLICREDITS_PER_CREDIT) -> Decimal:
@@ -155,7 +158,7 @@ def _exact_answer(value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         raise ValueError(f"expected an amount, not {type(value).__name__}")  # noqa: TRY004 - pydantic reads ValueError
     try:
-        amount = Decimal(str(value))
+        amount = value if type(value) is Decimal else Decimal(str(value))
     except InvalidOperation:
         raise ValueError("expected an amount") from None
     # To write 1e999999999 out would take all memory.
@@ -168,6 +171,9 @@ _NUMBER = PlainSerializer(to_number, return_type=int | float, when_used="json")
 
 
 def _requested_credits(value: object, info: ValidationInfo) -> Decimal:
+    if type(value) is int and 0 < value <= _LARGEST_WHOLE:
+        # As in parse_credits, which is not even called for most amounts.
+        return Decimal(value)
     if value is None:
         raise PydanticCustomError("missing", "Field required")
     return parse_credits(value, argument=info.field_name or "credits")
@@ -243,9 +249,24 @@ MonthlyPrice = Annotated[
 ]
 """The price of a subscription in a request, in USD a month; may be zero."""
 
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Reads an amount out of an answer; a strict reader takes a `Decimal` only, without asking Python."""
+
+    parse: Callable[[object, ValidationInfo], Decimal]
+    above: Decimal | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.lax_or_strict_schema(
+            lax_schema=core_schema.with_info_plain_validator_function(self.parse),
+            strict_schema=core_schema.decimal_schema(gt=self.above),
+        )
+
+
 Balance = Annotated[
     Decimal,
-    PlainValidator(_parse_balance),
+    _Answer(_parse_balance),
     _NUMBER,
     WithJsonSchema({"type": "number", "description": "Credits; may be zero or negative."}),
 ]
@@ -253,7 +274,7 @@ Balance = Annotated[
 
 Taken = Annotated[
     Decimal,
-    PlainValidator(_parse_taken),
+    _Answer(_parse_taken, above=Decimal(0)),
     _NUMBER,
     WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "description": "Credits."}),
 ]

@@ -8,11 +8,11 @@ from uuid import UUID
 
 from credit_sdk import models, operations
 from credit_sdk._billing import AsyncBilling
-from credit_sdk._flows import Action, acting_on, deducting_many, retrying, selecting_account
+from credit_sdk._flows import Action, acting_on, deducting_many, selecting_account
 from credit_sdk._leases.leasing import LeaseChoice
 from credit_sdk._ledgers import ledger_of, payer_fields, refunding
 from credit_sdk._questions import given, who_is_asking, with_session
-from credit_sdk._runners import run_async
+from credit_sdk._runners import ask_async, run_async
 from credit_sdk._till import BatchRequest, ChargeRequest, Metadata, paying_organization
 from credit_sdk.account import Account, require_account
 from credit_sdk.amounts import Amount
@@ -333,7 +333,7 @@ class AsyncCreditDeductionService(AsyncBilling):
 
     async def execute(self, operation: Operation[ResultT_co]) -> ResultT_co:
         """Carry out any operation of `credit_sdk.operations`, with retries."""
-        return await run_async(retrying(operation, self._till.retries), self._till.connections.async_backend)
+        return await ask_async(operation, self._till.retries, self._till.connections.async_backend)
 
     async def close(self) -> None:
         """Close the connections, for good: every further call raises `ConfigurationError`."""
@@ -356,4 +356,4 @@ class AsyncCreditDeductionService(AsyncBilling):
     async def _ask(self, kind: type[Operation[ResultT_co]], account: Account, **fields: object) -> ResultT_co:
         payer = require_account(account)
         operation = parse(kind, payer_fields(payer.org_id, payer.user_id) | given(fields))
-        return await run_async(retrying(operation, self._till.retries), self._till.async_backend(account))
+        return await ask_async(operation, self._till.retries, self._till.async_backend(account))

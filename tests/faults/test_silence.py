@@ -14,16 +14,19 @@ from credit_sdk import (
     Retries,
     UnavailableError,
 )
-from credit_sdk.backends import sql
+from credit_sdk.backends import _bounded, sql
 from tests.faults.proxy import Mishap, Proxy
 
 ADA = Account(org_id="acme", user_id="ada")
 IMPATIENT = {"timeout": 0.3, "retries": Retries(attempts=1), "outbox": False}
 
 
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, params=["psycopg's clock", "our own clock"])
+def _impatient(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Wait for no longer than the time-out, by the clock of this psycopg and as with one that has none."""
     monkeypatch.setattr(sql, "GRACE_SECONDS", 0.0)
+    if request.param == "our own clock":
+        monkeypatch.setattr(_bounded, "_Expired", _bounded.SilenceError)
 
 
 @pytest.fixture

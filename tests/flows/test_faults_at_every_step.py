@@ -201,6 +201,18 @@ def test_a_failure_costs_nothing_and_leaves_no_hold(ledger: MemoryLedger, schedu
     assert held(ledger) == 0
 
 
+@pytest.mark.parametrize("failure", [None, ValueError("printer on fire")], ids=["success", "failure"])
+def test_what_no_outbox_keeps_is_not_written_down(
+    ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch, failure: Exception | None
+) -> None:
+    monkeypatch.delattr(ChargePlan, "pending")
+    unkept = plan()
+    unkept.can_be_kept = False
+    Simulator(ledger, {}).run(charging(unkept, RETRIES, HoldSupport()), failure)
+    assert taken(ledger) == ([] if failure else [40])
+    assert held(ledger) == 0
+
+
 @pytest.mark.parametrize("schedule", list(single_faults()), ids=describe)
 def test_check_perform_deduct_is_charged_once_too(ledger: MemoryLedger, schedule: dict[int, Fault]) -> None:
     simulator = Simulator(ledger, schedule)

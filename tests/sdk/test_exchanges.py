@@ -1,6 +1,7 @@
 """Calls on psycopg's protocol layer: prepared once each, and sent as they are where that is lost."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -9,9 +10,11 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from credit_sdk import Account, ConfigurationError, CreditDeductionService, Retries, UnavailableError
+from credit_sdk.backends._books import Reply
 from credit_sdk.backends._exchanges import Exchanges
 from credit_sdk.backends._postgres_errors import connection_error
 from credit_sdk.backends._statements import Call
+from credit_sdk.operations import Deduct
 
 ADA = Account(org_id="acme", user_id="ada")
 ONCE = Retries(attempts=1)
@@ -42,7 +45,14 @@ def prepared(connection: Connection) -> int:
 
 
 def ask(connection: Connection, exchanges: Exchanges, statement: bytes, *parameters: object) -> Any:
-    return connection.wait(exchanges.answering(Call(statement, parameters))).row
+    return reply_of(connection, exchanges, statement, *parameters).row
+
+
+def reply_of(connection: Connection, exchanges: Exchanges, statement: bytes, *parameters: object) -> Reply:
+    reply = None
+    while reply is None:
+        reply = exchanges.read(connection.wait(exchanges.send(Call(statement, parameters))))
+    return reply
 
 
 def test_a_statement_is_prepared_once_it_is_used_often(connection: Connection) -> None:
@@ -80,7 +90,7 @@ def test_a_function_that_answers_more_than_before_is_asked_as_it_is(connection: 
     for _ in range(OFTEN):
         assert ask(connection, exchanges, statement) == (1,)
     connection.execute("ALTER TABLE answers ADD COLUMN two int DEFAULT 2")
-    reply = connection.wait(exchanges.answering(Call(statement, ())))
+    reply = reply_of(connection, exchanges, statement)
     assert (reply.columns, reply.row) == (("one", "two"), (1, 2))
 
 
@@ -149,6 +159,22 @@ def test_a_connection_that_is_lent_in_a_transaction_is_refused(engine: Engine) -
             billing.deduct(ADA, 1, service_type="x")
         event.remove(engine, "checkout", begin)
         assert billing.deduct(ADA, 1, service_type="x").remaining == 999
+
+
+@pytest.mark.parametrize("note", ["plain", "é", "€"])
+def test_a_batch_is_sent_in_whatever_encoding_a_connection_has(funded_url: str, note: str) -> None:
+    address = funded_url.replace("postgresql:", "postgresql+psycopg:", 1)
+    engine = create_engine(address, connect_args={"client_encoding": "latin1"})
+    charge = Deduct(
+        org_id="acme", user_id="ada", credits=Decimal(1), service_type="x", request_metadata={"note": note}
+    )
+    with CreditDeductionService(engine, retries=ONCE, outbox=False) as billing:
+        [outcome] = billing.deduct_many([charge])
+    engine.dispose()
+    assert outcome.receipt is not None
+    with CreditDeductionService(funded_url, outbox=False) as billing:
+        [kept] = billing.charges("acme")
+    assert kept.request_metadata == {"note": note}
 
 
 def test_what_sqlalchemy_wraps_on_a_first_connection_is_unwrapped() -> None:

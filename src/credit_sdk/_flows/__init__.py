@@ -12,7 +12,7 @@ from credit_sdk._flows.delivering import delivering, verdict_on
 from credit_sdk._flows.growing import Growth, growing
 from credit_sdk._flows.holding import Action, acting_on
 from credit_sdk._flows.planning import ChargePlan
-from credit_sdk._flows.retrying import Retries, retrying
+from credit_sdk._flows.retrying import Retries, retrying, sending_again
 from credit_sdk._flows.selecting import require_known, selecting_account
 from credit_sdk._flows.steps import Failed, Flow, Forget, HandOver, Keep, Perform, Recall, Safekeeping, Sleep
 
@@ -40,5 +40,6 @@ __all__ = [
     "require_known",
     "retrying",
     "selecting_account",
+    "sending_again",
     "verdict_on",
 ]

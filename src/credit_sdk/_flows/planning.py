@@ -42,6 +42,8 @@ class ChargePlan:
     """Whether the service has a probe for the operation."""
     is_own_id: bool = False
     """Whether the request id is the caller's own."""
+    can_be_kept: bool = True
+    """Whether there may be an outbox; without one, what it would keep is not even written down."""
     hold: Hold | None = None
     is_kept: bool = False
     """Whether the outbox has it."""

@@ -59,13 +59,14 @@ def retrying(operation: Operation[ResultT_co], retries: Retries) -> Flow[ResultT
     else:
         # The retry loop costs several times as much as all the rest, so success never enters it.
         return result
-    again: ResultT_co = yield from _sending_again(operation, retries, failure)
+    again: ResultT_co = yield from sending_again(operation, retries, failure)
     return again
 
 
-def _sending_again(
+def sending_again(
     operation: Operation[ResultT_co], retries: Retries, failure: CreditError
 ) -> Flow[ResultT_co]:
+    """Carry out an operation that has failed once, after a wait, as often as it is worth it."""
     sleeps: list[float] = []
     first: CreditError | None = failure
     for attempt in retries.policy(sleeps):

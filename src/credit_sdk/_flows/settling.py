@@ -31,6 +31,8 @@ REFUSALS = (RefusedError, ConflictError, HoldClosedError, NotFoundError, Validat
 
 def noting_begin(plan: ChargePlan, retries: Retries) -> Flow[None]:
     """Note that the work begins, so that a process that dies meanwhile leaves a trace."""
+    if not plan.can_be_kept:
+        return
     try:
         plan.is_kept = yield Keep(plan.pending("performing"))
     except OutboxError:
@@ -161,6 +163,8 @@ def _keeping(plan: ChargePlan, outcome: WorkOutcome, *, durable: bool = False) -
 
     It is too late to refuse the work: what fails here is only logged. An earlier record stays.
     """
+    if not plan.can_be_kept:
+        return False
     try:
         is_current: bool = yield Keep(plan.pending(outcome), durable=durable)
     except OutboxError as error:

@@ -4,8 +4,7 @@ A dialogue is a generator that yields calls and receives replies; the backends h
 """
 
 from collections.abc import Generator
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import psycopg
 
@@ -17,8 +16,7 @@ from credit_sdk.errors import CreditError, OutcomeUnknownError, SchemaMissingErr
 from credit_sdk.operations import Operation, PlaceBalanceHold, PlaceHold, ResultT_co
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """The names of the columns that a call answered, and its only row."""
 
     columns: tuple[str, ...]
@@ -45,20 +43,11 @@ class Books:
         return Books(self.host, self._scale, actor)
 
     def carrying_out(self, operation: Operation[ResultT_co]) -> Dialogue[ResultT_co]:
-        """Yield the calls of an operation; a failed call is thrown in as `psycopg.Error`."""
+        """Return the dialogue of an operation; a failed call is thrown in as `psycopg.Error`."""
         if type(operation) in _HOLDING:
             # Whoever asks for a hold wants to know whether the database was migrated meanwhile.
             self._is_first_system = False
-        try:
-            return (yield from self._asking(operation))
-        except SchemaMissingError:
-            if self._is_first_system:
-                raise
-            probe = yield Call(_first_system.PROBE, ())
-            if not (probe.row and probe.row[0]):
-                raise
-        self._is_first_system = True
-        return (yield from self._asking(operation))
+        return self._asking(operation)
 
     def error(self, error: psycopg.Error) -> CreditError:
         """Return what a failed statement means."""
@@ -74,13 +63,23 @@ class Books:
         rows: list[Row | None] = []
         for call in self._calls(operation):
             try:
-                reply = yield call
+                columns, row = yield call
             except psycopg.Error as error:
-                raise self._error(error, operation) from unexplained(error)
-            columns = reply.columns
-            rows.append(reply.row)
+                failure = self._error(error, operation)
+                if isinstance(failure, SchemaMissingError) and (yield from self._finds_first_system()):
+                    return (yield from self._asking(operation))
+                raise failure from unexplained(error)
+            rows.append(row)
         result: ResultT_co = language.result(operation, columns, rows, self._scale)
         return result
+
+    def _finds_first_system(self) -> Generator[Call, Reply, bool]:
+        """Ask a database that lacks what was called if it is of the first system, unless that is known."""
+        if not self._is_first_system:
+            probe = yield Call(_first_system.PROBE, ())
+            self._is_first_system = bool(probe.row and probe.row[0])
+            return self._is_first_system
+        return False
 
     def _calls(self, operation: Operation[ResultT_co]) -> list[Call]:
         if self._is_first_system:

@@ -17,6 +17,14 @@ class SilenceError(psycopg.OperationalError):
     """The server has said nothing for as long as anybody waits."""
 
 
+_INTERVAL = 0.1
+"""How often psycopg looks up while nothing comes, in seconds: its own choice."""
+_SILENCE = "the server did not answer in time"
+# psycopg 3.3 came to bound a wait itself, in C. What it raises then has no public name yet: where there is no
+# such thing, a generator of ours looks at the clock, which costs a charge as much as its validation.
+_Expired: type[psycopg.OperationalError] = getattr(psycopg.errors, "_WaitTimeout", SilenceError)
+
+
 class BoundedConnection(psycopg.Connection[Any]):
     """Gives up on a server that says nothing at all: one that is stopped, or behind a broken network.
 
@@ -28,13 +36,18 @@ class BoundedConnection(psycopg.Connection[Any]):
     is_pooled: bool = False
     """Whether a pooler is between here and PostgreSQL."""
 
-    def wait(self, gen: Any, *arguments: Any, **more: Any) -> Any:
+    def wait(self, gen: Any, interval: float = _INTERVAL, timeout: float | None = None) -> Any:
         """Drive one exchange with the server; hangs up and raises SilenceError when it takes too long."""
+        if timeout is not None:
+            # Whoever waits for a while only knows what it means that nothing came.
+            return super().wait(gen, interval, timeout)
         try:
-            return super().wait(_within(gen, time.monotonic() + self.longest_wait), *arguments, **more)
-        except SilenceError:
+            if _Expired is SilenceError:
+                return super().wait(_within(gen, self.longest_wait), interval)
+            return super().wait(gen, interval, self.longest_wait)
+        except _Expired:
             self.pgconn.finish()
-            raise
+            raise SilenceError(_SILENCE) from None
 
 
 class AsyncBoundedConnection(psycopg.AsyncConnection[Any]):
@@ -49,13 +62,22 @@ class AsyncBoundedConnection(psycopg.AsyncConnection[Any]):
     is_pooled: bool = False
     """Whether a pooler is between here and PostgreSQL."""
 
-    async def wait(self, gen: Any, *arguments: Any, **more: Any) -> Any:
+    async def wait(
+        self,
+        gen: Any,
+        interval: float = _INTERVAL,
+        timeout: float | None = None,  # noqa: ASYNC109 - psycopg's own parameter
+    ) -> Any:
         """Drive one exchange with the server; hangs up and raises SilenceError when it takes too long."""
+        if timeout is not None:
+            return await super().wait(gen, interval, timeout)
         try:
-            return await super().wait(_within(gen, time.monotonic() + self.longest_wait), *arguments, **more)
-        except SilenceError:
+            if _Expired is SilenceError:
+                return await super().wait(_within(gen, self.longest_wait), interval)
+            return await super().wait(gen, interval, self.longest_wait)
+        except _Expired:
             self.pgconn.finish()
-            raise
+            raise SilenceError(_SILENCE) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +154,15 @@ def _closing_on_errors(connection: BoundedConnection | AsyncBoundedConnection) -
         raise
 
 
-def _within(exchange: Generator[Any, Any, Any], deadline: float) -> Generator[Any, Any, Any]:
+def _within(exchange: Generator[Any, Any, Any], seconds: float) -> Generator[Any, Any, Any]:
+    deadline = time.monotonic() + seconds
     try:
         wanted = next(exchange)
         while True:
             # psycopg looks up now and then while nothing comes.
             is_ready = yield wanted
             if not is_ready and time.monotonic() > deadline:
-                raise SilenceError("the server did not answer in time")
+                raise SilenceError(_SILENCE)
             wanted = exchange.send(is_ready)
     except StopIteration as end:
         return end.value

@@ -1,7 +1,7 @@
 """Calls on psycopg's protocol layer: what its cursors do for a call, without what they could do for others.
 
-A cursor costs a call as much as all the rest of its way to the socket. The steps are generators, as psycopg's
-own are, so that a connection's `wait` drives them: blocking or awaiting, interruptible, cancellable.
+A cursor costs a call as much as all the rest of its way to the socket. What waits for the server are
+psycopg's own generators, driven by a connection's `wait`: blocking or awaiting, interruptible, cancellable.
 """
 
 import os
@@ -20,9 +20,13 @@ from credit_sdk.backends._books import Reply
 from credit_sdk.backends._statements import Call
 
 Connection: TypeAlias = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
+Arriving: TypeAlias = PQGen[list[PGresult]]
+"""What waits until PostgreSQL has answered."""
 _Types: TypeAlias = tuple[int, ...] | None
 _Key: TypeAlias = tuple[bytes, _Types]
 
+# Plain integers: to look a member of an enumeration up costs several times as much as to compare it.
+_ROWS, _IDLE = int(ExecStatus.TUPLES_OK), int(TransactionStatus.IDLE)
 _FORGOTTEN = frozenset({"0A000", "26000"})
 """PostgreSQL refuses what was prepared: a function answers more than then, or somebody forgot it."""
 
@@ -77,64 +81,76 @@ class Prepared:
 
 
 class Exchanges:
-    """The calls on a connection that is in no transaction: each commits by itself."""
+    """The calls on a connection that is in no transaction: each commits by itself.
 
-    __slots__ = ("_connection", "_pgconn", "_prepared", "_transformer")
+    A call is sent, waited for and read; once, but for a statement that is prepared before it is first used,
+    and for one that PostgreSQL has forgotten and is sent again.
+    """
+
+    __slots__ = ("_connection", "_due", "_pgconn", "_prepared", "_read_last", "_statement", "_transformer")
 
     def __init__(self, connection: Connection, prepared: Prepared | None = None) -> None:
         self._connection = connection
         self._pgconn = connection.pgconn
         self._transformer = Transformer(connection)
         self._prepared = prepared or Prepared(connection.prepare_threshold)
+        self._statement: Statement | None = None
+        """What was sent last, if it was prepared."""
+        self._due: tuple[_Key, bytes] | None = None
+        """What was sent to be prepared, and under which name."""
+        self._read_last: Statement | None = None
+        """Whose columns the transformer is ready to read."""
 
-    def answering(self, call: Call) -> PQGen[Reply]:
-        """Send a call, and return what it answers. Raises the errors that a cursor raises."""
+    def send(self, call: Call) -> Arriving:
+        """Send a call, or have its statement prepared; what arrives is for `read`."""
         pgconn, transformer = self._pgconn, self._transformer
         values = transformer.dump_sequence(call.parameters, _formats(len(call.parameters)))
         key = call.statement, transformer.types
-        statement = self._prepared.find(key)
-        if statement is None:
-            statement = yield from self._prepare_in_time(key)
-        if statement is None:
-            pgconn.send_query_params(call.statement, values, key[1], transformer.formats)
-        else:
+        self._due = None
+        statement = self._statement = self._prepared.find(key)
+        if statement is not None:
             pgconn.send_query_prepared(statement.name, values, transformer.formats)
-        result = (yield from generators.execute(pgconn))[-1]
-        if statement is not None and self._is_forgotten(result):
-            # None of it was run.
-            self._prepared.stop()
-            statement = None
+        elif self._prepared.is_due(key):
+            self._due = key, self._prepared.new_name()
+            pgconn.send_prepare(self._due[1], *key)
+        else:
             pgconn.send_query_params(call.statement, values, key[1], transformer.formats)
-            result = (yield from generators.execute(pgconn))[-1]
-        self._check(result, ExecStatus.TUPLES_OK)
+        arriving: Arriving = generators.execute(pgconn)
+        return arriving
+
+    def read(self, results: list[PGresult]) -> Reply | None:
+        """Return the reply; None when the call is still to be sent. Raises what a cursor raises."""
+        result = results[-1]
+        if result.status != _ROWS:
+            self._read_other(result)
+            return None
+        transformer, statement = self._transformer, self._statement
+        # A prepared statement answers the same columns each time.
+        is_known = statement is not None and statement is self._read_last
+        transformer.set_pgresult(result, set_loaders=not is_known)
+        self._read_last = statement
         columns = (statement and statement.columns) or column_names(result)
         if statement is not None:
             statement.columns = columns
-        transformer.set_pgresult(result)
         return Reply(columns, transformer.load_row(0, tuple) if result.ntuples else None)
 
-    def _prepare_in_time(self, key: _Key) -> PQGen[Statement | None]:
-        if not self._prepared.is_due(key):
-            return None
-        name = self._prepared.new_name()
-        self._pgconn.send_prepare(name, *key)
-        [result] = yield from generators.execute(self._pgconn)
-        self._check(result, ExecStatus.COMMAND_OK)
-        return self._prepared.note(key, name)
+    def _read_other(self, result: PGresult) -> None:
+        due, self._due = self._due, None
+        if due is not None and result.status == ExecStatus.COMMAND_OK:
+            self._prepared.note(*due)
+        elif self._statement is not None and self._is_forgotten(result):
+            # None of it was run.
+            self._prepared.stop()
+        else:
+            raise error_from_result(result, encoding=self._connection.info.encoding)
 
     def _is_forgotten(self, result: PGresult) -> bool:
-        if result.status == ExecStatus.TUPLES_OK:
-            return False
         return error_from_result(result).sqlstate in _FORGOTTEN and is_idle(self._connection)
-
-    def _check(self, result: PGresult, wanted: ExecStatus) -> None:
-        if result.status != wanted:
-            raise error_from_result(result, encoding=self._connection.info.encoding)
 
 
 def is_idle(connection: Connection) -> bool:
     """Whether a connection is in no transaction, waits for nothing, and is not closed."""
-    return connection.pgconn.transaction_status == TransactionStatus.IDLE
+    return connection.pgconn.transaction_status == _IDLE
 
 
 def column_names(result: PGresult) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ the SDK's whole way to the driver.
 
 import time
 from collections import deque
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, cast
 
@@ -34,7 +35,10 @@ class Line:
 
     def ask(self, call: Call) -> Reply:
         """Carry one call out."""
-        return self.connection.wait(self._exchanges.answering(call))
+        exchanges, reply = self._exchanges, None
+        while reply is None:
+            reply = exchanges.read(self.connection.wait(exchanges.send(call)))
+        return reply
 
     @property
     def is_reusable(self) -> bool:
@@ -109,20 +113,19 @@ class OwnLender:
         self.engine.dispose()
 
     def _close_idle(self) -> None:
-        while line := self._pop():
-            line.close()
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
     def _idle_line(self) -> Line | None:
-        while line := self._pop():
-            if time.monotonic() - line.opened_at < self._longest_life:
-                return line
-            line.close()
-        return None
-
-    def _pop(self) -> Line | None:
         try:
-            return self._idle.pop()
+            while True:
+                line = self._idle.pop()
+                if time.monotonic() - line.opened_at < self._longest_life:
+                    return line
+                line.close()
         except IndexError:
+            # Not asked for before: another thread may take the last one at any moment.
             return None
 
 

@@ -39,7 +39,10 @@ class AsyncLine:
 
     async def ask(self, call: Call) -> Reply:
         """Carry one call out."""
-        return await self.connection.wait(self._exchanges.answering(call))
+        exchanges, reply = self._exchanges, None
+        while reply is None:
+            reply = exchanges.read(await self.connection.wait(exchanges.send(call)))
+        return reply
 
     @property
     def is_reusable(self) -> bool:

@@ -6,26 +6,24 @@ of which `scale` make one credit (1000 for millicredits).
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
-from operator import attrgetter
-from typing import Any, get_args, get_type_hints
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeGuard, get_args, get_type_hints
 
-from psycopg.types.numeric import Int8
+from pydantic_core import to_json
 
 from credit_sdk.amounts import Credits, to_millicredits
-from credit_sdk.models import ActorKind
+from credit_sdk.backends._rows import OF_EVERY_CHARGE, Row, row_reader
+from credit_sdk.models import ActorKind, BatchOutcome, BatchResult
 from credit_sdk.operations import CaptureHold, DeductBatch, Metadata, Operation, Part, PlaceHold, ResultT_co
 from credit_sdk.operations._base import RequestId
 from credit_sdk.operations.alerting import Events
 
-Row = tuple[Any, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One call of a stored function."""
 
     statement: bytes
@@ -53,7 +51,7 @@ class Signature:
     fields: tuple[str, ...]
     encoders: tuple[tuple[int, Callable[[Any, int], object]], ...]
     """Where arguments are that PostgreSQL takes in another form, and what turns them into it."""
-    values: Callable[[Operation[Any]], tuple[Any, ...]]
+    values: Callable[[dict[str, Any]], tuple[Any, ...]]
 
 
 @cache
@@ -78,11 +76,11 @@ def signature(kind: type[Operation[Any]]) -> Signature:
     )
 
 
-def _values_of(fields: tuple[str, ...]) -> Callable[[Operation[Any]], tuple[Any, ...]]:
-    # attrgetter answers a tuple only for two or more.
+def _values_of(fields: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    # itemgetter answers a tuple only for two or more.
     if len(fields) > 1:
-        return attrgetter(*fields)
-    return lambda operation: tuple([getattr(operation, name) for name in fields])
+        return itemgetter(*fields)
+    return lambda values: tuple([values[name] for name in fields])
 
 
 def _call(kind: type[Operation[Any]], arguments: list[str]) -> bytes:
@@ -100,7 +98,7 @@ def calls(operation: Operation[Any], scale: int, actor: Actor | None = None) -> 
 
     An `actor` is told in the same statement, for the audit, which knows no batches: they are charges.
     """
-    if isinstance(operation, DeductBatch):
+    if is_batch(operation):
         return [_batch_call(operation, org_id, scale) for org_id in _organizations(operation)]
     shape = signature(type(operation))
     parameters = _arguments(operation, shape, scale)
@@ -114,12 +112,14 @@ def result(
     operation: Operation[ResultT_co], columns: tuple[str, ...], rows: list[Row | None], scale: int
 ) -> ResultT_co:
     """Return the result that the rows (one a call) stand for."""
-    if isinstance(operation, DeductBatch):
-        documents = [_answer(columns, row) for row in rows]
-        document: dict[str, Any] = {"outcomes": _in_order(operation, documents)}
+    kind = operation.result
+    found: Any
+    if kind in OF_EVERY_CHARGE and columns != _DOCUMENT:
+        found = row_reader(kind, columns, scale)(rows[0] or ())
+    elif is_batch(operation):
+        found = _in_order(operation, [_outcomes(row, scale) for row in rows])
     else:
-        document = _answer(columns, rows[0])
-    found: Any = operation.result.model_validate(document, context={"scale": scale})
+        found = kind.model_validate(_answer(columns, rows[0]), context={"scale": scale})
     answered: ResultT_co = found
     return answered
 
@@ -129,6 +129,12 @@ def _answer(columns: tuple[str, ...], row: Row | None) -> dict[str, Any]:
     return values[0] if columns == _DOCUMENT else dict(zip(columns, values, strict=True))
 
 
+def is_batch(operation: Operation[Any]) -> TypeGuard[DeductBatch]:
+    """Whether each organisation gets a call of its own."""
+    # Not by isinstance, which for a model that is none of a class asks more than all the rest of a call.
+    return type(operation) is DeductBatch
+
+
 def argument(operation: Operation[Any], name: str, scale: int) -> Any:
     """Return a field as the argument of a function: amounts in the database's units, documents as JSON."""
     shape = signature(type(operation))
@@ -136,7 +142,7 @@ def argument(operation: Operation[Any], name: str, scale: int) -> Any:
 
 
 def _arguments(operation: Operation[Any], shape: Signature, scale: int) -> list[Any]:
-    arguments = list(shape.values(operation))
+    arguments = list(shape.values(vars(operation)))
     for position, encode in shape.encoders:
         value = arguments[position]
         if value is not None:
@@ -144,8 +150,9 @@ def _arguments(operation: Operation[Any], shape: Signature, scale: int) -> list[
     return arguments
 
 
-def _amount(credits: Decimal, scale: int) -> Int8:
-    return Int8(to_millicredits(credits, scale))
+def _amount(credits: Decimal, scale: int) -> str:
+    # As text, whose type PostgreSQL takes from the function: psycopg's depends on how large a number is.
+    return str(to_millicredits(credits, scale))
 
 
 def _document(value: Any, scale: int) -> str:
@@ -178,8 +185,8 @@ _DOCUMENTS = (
     Events,
 )
 _DOCUMENT = ("document",)
-_BATCH = b"SELECT * FROM ledger.deduct_batch(org_id => $1, charges => $2::jsonb)"
-_CHARGE_FIELDS = ("user_id", "service_type", "service_name", "request_id", "request_metadata", "api_key_id")
+# As text, which pydantic reads at once; psycopg would make objects of it first.
+_BATCH = b"SELECT document::text FROM ledger.deduct_batch(org_id => $1, charges => $2::jsonb)"
 
 
 def _organizations(batch: DeductBatch) -> list[str]:
@@ -189,20 +196,31 @@ def _organizations(batch: DeductBatch) -> list[str]:
 def _batch_call(batch: DeductBatch, org_id: str, scale: int) -> Call:
     # One JSON document costs the client a fifth of what arrays of parameters do.
     charges = [
-        {name: getattr(charge, name) for name in _CHARGE_FIELDS}
-        | {"credits": to_millicredits(charge.credits, scale)}
+        {
+            "user_id": charge.user_id,
+            "credits": to_millicredits(charge.credits, scale),
+            "service_type": charge.service_type,
+            "service_name": charge.service_name,
+            "request_id": charge.request_id,
+            "request_metadata": charge.request_metadata,
+            "api_key_id": charge.api_key_id,
+        }
         for charge in batch.charges
         if charge.org_id == org_id
     ]
-    return Call(_BATCH, (org_id, json.dumps(charges, separators=(",", ":"))))
+    document = to_json(charges).decode()
+    # What is not ASCII is escaped: the application's connection may have another encoding.
+    return Call(_BATCH, (org_id, document if document.isascii() else json.dumps(charges)))
 
 
-def _in_order(batch: DeductBatch, documents: list[dict[str, Any]]) -> list[Any]:
-    organizations = _organizations(batch)
-    outcomes = {
-        org_id: iter(document["outcomes"]) for org_id, document in zip(organizations, documents, strict=True)
-    }
-    return [next(outcomes[charge.org_id]) for charge in batch.charges]
+def _outcomes(row: Row | None, scale: int) -> Iterator[BatchOutcome]:
+    [document] = row or ("{}",)
+    return iter(BatchResult.model_validate_json(document, context={"scale": scale}).outcomes)
+
+
+def _in_order(batch: DeductBatch, outcomes: list[Iterator[BatchOutcome]]) -> BatchResult:
+    of_organization = dict(zip(_organizations(batch), outcomes, strict=True))
+    return BatchResult(outcomes=tuple(next(of_organization[charge.org_id]) for charge in batch.charges))
 
 
 __all__ = ["Actor", "Call", "Row", "argument", "calls", "function_name", "result", "signature"]

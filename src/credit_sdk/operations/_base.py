@@ -180,9 +180,10 @@ def parse(kind: type[OperationT], fields: Mapping[str, Any]) -> OperationT:
     Raises `InvalidAmountError` or `ValidationFailedError`, which name the argument; values are not repeated.
     """
     try:
-        return kind(**fields)
+        operation: OperationT = kind.__pydantic_validator__.validate_python(fields)
     except ValidationError as error:
         raise validation_failed(error) from None
+    return operation
 
 
 def validation_failed(error: ValidationError) -> ValidationFailedError:
