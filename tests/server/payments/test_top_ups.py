@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -13,66 +13,15 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from credit_sdk.backends.sql import AsyncSqlBackend
-from reference_server.payments.books import Books
-from reference_server.payments.stripe_api import StripeApi
 from reference_server.payments.top_ups import LEASE_SECONDS, TopUps
-from tests.peers.fake_stripe import FIXTURES, KEY
+from tests.peers.fake_stripe import FIXTURES
 from tests.server.payments.conftest import event
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.server.conftest import Command
-    from tests.server.payments.conftest import Buyer, Sender, Shop
+    from tests.server.payments.conftest import Buyer, Customer, Sender, Shop
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-async def top_ups(books: Shop, fake_stripe: str) -> AsyncIterator[TopUps]:
-    backend = AsyncSqlBackend(books.server.database_url)
-    stripe = StripeApi(KEY, fake_stripe)
-    yield TopUps(Books(backend), stripe)
-    await stripe.close()
-    await backend.close()
-
-
-@dataclass(frozen=True)
-class Customer:
-    """A user with a saved card, whose balance is 0."""
-
-    books: Shop
-    id: str
-    user_id: str
-
-    def set(self, card: str = "pm_good", monthly_cents: int = 10_000, package: str | None = None) -> None:
-        package_id = package or self.books.make_package().id
-        self.books.row(
-            "SELECT payments.set_top_up(%s, %s, %s, 5000, %s)", self.id, package_id, card, monthly_cents
-        )
-
-    def all(self) -> list[tuple[Any, ...]]:
-        """Return the status of each, its payment and why it failed."""
-        return self.books.database.execute(
-            "SELECT status, payment_id, error FROM top_ups WHERE customer_id = %s ORDER BY created_at",
-            [self.id],
-        ).fetchall()
-
-    def paid(self, **changes: Any) -> dict[str, Any]:
-        """Return the payment of the last top-up, as Stripe shows it when it is paid."""
-        intent = {"id": self.all()[-1][1], "customer": self.id, "currency": "usd", "amount_received": 2_000}
-        return FIXTURES["payment_intent"] | intent | changes
-
-
-@pytest.fixture
-def customer(books: Shop, buyer: Buyer) -> Customer:
-    return Customer(books, buyer.customer_id, buyer.user_id)
 
 
 async def test_below_the_threshold_it_is_bought_once(

@@ -26,15 +26,12 @@ BEGIN
   INNER JOIN public.stripe_customers AS customer ON customer.customer_id = setting.customer_id
   INNER JOIN public.credit_packages AS package ON package.id = setting.package_id
   LEFT JOIN public.organization_credit_pools AS pool ON pool.org_id = customer.org_id
-  LEFT JOIN public.organizations AS organization ON organization.id = customer.org_id
   LEFT JOIN public.users AS person ON person.id = customer.user_id
   WHERE setting.is_active
     AND package.is_active
     AND package.renews_every IS NULL
     AND package.price_cents > 0
-    AND coalesce(organization.status = 'active', person.is_active)
-    -- What was moved has its pool in another database: here nothing could be given for the money.
-    AND NOT coalesce(ledger.is_elsewhere(customer.org_id), FALSE)
+    AND payments.can_be_given(customer.customer_id)
     AND coalesce(pool.total_credits - pool.used_credits, (person.credits * 1000)::BIGINT, 0) < setting.threshold
     AND package.price_cents + (
       SELECT coalesce(sum(earlier.price_cents), 0)
