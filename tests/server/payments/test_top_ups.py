@@ -14,12 +14,12 @@ import httpx
 import pytest
 
 from reference_server.payments.top_ups import LEASE_SECONDS, TopUps
-from tests.peers.fake_stripe import FIXTURES
-from tests.server.payments.conftest import event
+from tests.peers.fake_stripe import FIXTURES, UNKNOWN
+from tests.server.payments.conftest import Customer, event
 
 if TYPE_CHECKING:
     from tests.server.conftest import Command
-    from tests.server.payments.conftest import Buyer, Customer, Sender, Shop
+    from tests.server.payments.conftest import Buyer, Sender, Shop
 
 pytestmark = pytest.mark.anyio
 
@@ -139,7 +139,7 @@ async def test_no_more_than_the_months_most(
     assert await top_ups.run() == 0
 
 
-@pytest.mark.parametrize("reason", ["card_declined", "authentication_required"])
+@pytest.mark.parametrize("reason", ["card_declined", "authentication_required", UNKNOWN])
 async def test_three_failures_switch_it_off_and_raise_one_alert(
     customer: Customer, books: Shop, top_ups: TopUps, reason: str
 ) -> None:
@@ -162,6 +162,25 @@ async def test_three_failures_switch_it_off_and_raise_one_alert(
     assert json.loads(payload)["data"]["user_id"] == customer.user_id
     customer.set()
     assert await top_ups.run() == 1
+
+
+@pytest.mark.parametrize("was_asked", [False, True], ids=["new", "asked, and lost"])
+async def test_a_customer_whom_stripe_does_not_know_fails_like_a_card(
+    books: Shop, top_ups: TopUps, *, was_asked: bool
+) -> None:
+    customer = Customer(books, f"cus_unknown_{secrets.token_hex(6)}", books.make_user()[0])
+    books.database.execute(
+        "INSERT INTO stripe_customers (customer_id, user_id) SELECT %s, id FROM users WHERE subject = %s",
+        [customer.id, customer.user_id],
+    )
+    customer.set()
+    if was_asked:
+        await top_ups.books.open_top_ups()
+        await top_ups.books.lease_top_ups(1)
+        customer.let_lease_end()
+    await top_ups.run()
+    customer.remove()
+    assert customer.all() == [("failed", None, UNKNOWN)]
 
 
 async def test_what_its_owner_allows_later_is_given_once(
