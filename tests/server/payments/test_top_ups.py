@@ -11,6 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import psycopg
 import pytest
 
 from reference_server.payments.top_ups import LEASE_SECONDS, TopUps
@@ -137,6 +138,18 @@ async def test_no_more_than_the_months_most(
         [customer.user_id],
     )
     assert await top_ups.run() == 0
+
+
+async def test_only_who_holds_the_settings_opens_for_them(
+    customer: Customer, books: Shop, top_ups: TopUps
+) -> None:
+    """Another process may have counted what was paid this month, and not have written down what it buys."""
+    customer.set()
+    with psycopg.connect(books.server.database_url) as other:
+        other.execute("SELECT FROM top_up_settings WHERE customer_id = %s FOR NO KEY UPDATE", [customer.id])
+        assert await top_ups.run() == 0
+        assert customer.all() == []
+    assert await top_ups.run() == 1
 
 
 @pytest.mark.parametrize("reason", ["card_declined", "authentication_required", UNKNOWN])
