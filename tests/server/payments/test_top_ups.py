@@ -127,6 +127,37 @@ async def test_a_payment_that_nobody_wrote_down_says_which_top_up_it_is(
     assert await top_ups.run() == 0
 
 
+async def test_a_second_payment_of_a_top_up_is_for_a_person(
+    customer: Customer, books: Shop, sender: Sender, top_ups: TopUps, command: Command
+) -> None:
+    customer.set()
+    await top_ups.run()
+    [top_up_id] = books.row("SELECT id FROM top_ups WHERE customer_id = %s", customer.id)
+    first = event("payment_intent.succeeded", customer.paid())
+    again = {"id": f"pi_{secrets.token_hex(8)}", "metadata": {"top_up": str(top_up_id)}}
+    second = event("payment_intent.succeeded", customer.paid(**again))
+    assert [sender.send(each).json()["outcome"] for each in (first, second, second)] == [
+        "applied", "unmatched", "unmatched",
+    ]  # fmt: skip
+    assert books.balance(customer.user_id) == Decimal(100)
+    _, shown, _ = command("payments", "open", "--url", books.server.database_url)
+    assert f"{again['id']} " in shown
+
+
+async def test_a_payment_of_another_customer_is_no_top_ups(
+    customer: Customer, books: Shop, sender: Sender, top_ups: TopUps
+) -> None:
+    customer.set()
+    [leased] = [await top_ups.books.open_top_ups(), *await top_ups.books.lease_top_ups(60)][1:]
+    named = {"id": f"pi_{secrets.token_hex(8)}", "metadata": {"top_up": str(leased["id"])}}
+    foreign = event("payment_intent.succeeded", customer.paid(**named, customer="cus_other"))
+    assert sender.send(foreign).json()["outcome"] == "unmatched"
+    assert customer.all() == [("open", None, None)]
+    named["id"] = f"pi_{secrets.token_hex(8)}"
+    assert sender.send(event("payment_intent.succeeded", customer.paid(**named))).status_code == 200
+    assert books.balance(customer.user_id) == Decimal(100)
+
+
 async def test_no_more_than_the_months_most(
     customer: Customer, books: Shop, sender: Sender, top_ups: TopUps
 ) -> None:
