@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
+from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from tests.server.payments.conftest import event
+from reference_server.payments.top_ups import LEASE_SECONDS
+from tests.server.payments.conftest import Customer, event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from reference_server.payments.top_ups import TopUps
-    from tests.server.payments.conftest import Customer, Sender, Shop
+    from tests.server.conftest import Organization
+    from tests.server.payments.conftest import Sender, Shop
 
 pytestmark = pytest.mark.anyio
 WITHDRAWN = ("failed", None, "withdrawn")
@@ -44,9 +48,12 @@ def lower_the_limit(customer: Customer, package: str) -> None:
         lambda customer, _: customer.remove(),
         lambda customer, package: customer.set(card="pm_other", package=package),
         lambda customer, _: customer.set(),
+        lambda customer, _: customer.books.database.execute(
+            "UPDATE top_up_settings SET is_active = FALSE WHERE customer_id = %s", [customer.id]
+        ),
         lower_the_limit,
     ],
-    ids=["removed", "other card", "other package", "lower limit"],
+    ids=["removed", "other card", "other package", "inactive", "lower limit"],
 )
 @pytest.mark.parametrize("was_asked", [False, True], ids=["new", "asked, and lost"])
 async def test_what_its_owner_withdraws_before_stripe_hears_of_it_is_not_charged(
@@ -66,6 +73,18 @@ async def test_what_its_owner_withdraws_before_stripe_hears_of_it_is_not_charged
     assert await top_ups.run() == 0
     assert [row for row in customer.all() if row[0] != "paid"] == [WITHDRAWN]
     assert await cards_asked(customer, fake_stripe) == []
+
+
+async def test_who_has_had_it_for_longer_than_its_lease_does_not_give_it_up(
+    customer: Customer, top_ups: TopUps
+) -> None:
+    """Somebody else has it, and may be asking Stripe."""
+    customer.set()
+    await top_ups.books.open_top_ups()
+    customer.remove()
+    clock = chain([0.0], repeat(LEASE_SECONDS + 1.0))
+    assert await replace(top_ups, now=lambda: next(clock)).run() == 0
+    assert customer.all() == [("open", None, None)]
 
 
 async def test_what_stripe_has_charged_before_it_was_withdrawn_is_given(
@@ -113,5 +132,41 @@ async def test_who_was_switched_off_meanwhile_is_not_charged(
     await top_ups.books.open_top_ups()
     books.database.execute("UPDATE users SET is_active = FALSE WHERE subject = %s", [customer.user_id])
     assert [await top_ups.run() for _ in range(2)] == [0, 0]
+    assert customer.all() == [WITHDRAWN]
+    assert await cards_asked(customer, fake_stripe) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "UPDATE organizations SET status = 'deleted' WHERE id = %s",
+            "UPDATE organizations SET status = 'active' WHERE id = %s",
+        ),
+        (
+            "INSERT INTO organization_cells (org_id, is_here, cell) VALUES (%s, FALSE, 'b')",
+            "DELETE FROM organization_cells WHERE org_id = %s",
+        ),
+    ],
+    ids=["deleted", "moved"],
+)
+async def test_an_organisation_that_could_be_given_nothing_is_not_charged(
+    books: Shop, organization: Organization, top_ups: TopUps, fake_stripe: str, *, before: str, after: str
+) -> None:
+    customer = Customer(books, f"cus_{organization.org_id}", "")
+    books.database.execute(
+        "INSERT INTO stripe_customers (customer_id, org_id) VALUES (%s, %s)",
+        [customer.id, organization.org_id],
+    )
+    customer.set()
+    books.database.execute(
+        "UPDATE top_up_settings SET threshold = 1000000000 WHERE customer_id = %s", [customer.id]
+    )
+    await top_ups.books.open_top_ups()
+    books.database.execute(before.encode(), [organization.org_id])
+    asked = [await top_ups.run() for _ in range(2)]
+    books.database.execute(after.encode(), [organization.org_id])
+    customer.remove()
+    assert asked == [0, 0]
     assert customer.all() == [WITHDRAWN]
     assert await cards_asked(customer, fake_stripe) == []
