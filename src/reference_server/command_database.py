@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from credit_sdk.errors import ConfigurationError
+from credit_sdk.errors import ConfigurationError, ValidationFailedError
 
 DatabaseUrl = Annotated[
     str | None,
@@ -61,6 +61,8 @@ def one_line_errors(url: str | None) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise database_error(error, url) from None
+    except UnicodeEncodeError:
+        raise ValidationFailedError("An argument is no text in UTF-8.") from None
     except (AdoptionError, TransferError, EmbeddedPostgresError, MigrationError, OSError) as error:
         raise ConfigurationError(str(error).strip().partition("\n")[0]) from None
 

@@ -9,10 +9,13 @@ from uuid import uuid4
 import typer
 
 from credit_sdk.errors import NotFoundError
+from credit_sdk.operations import crossapp
+from credit_sdk.operations._base import OrgId, UserId
 from reference_server import organization_commands as organizations
 from reference_server import people_commands as people
 from reference_server.alerting import commands as alerts
 from reference_server.cells import commands as cells
+from reference_server.command_arguments import Name, checked, checked_if_given
 from reference_server.command_database import DatabaseUrl, given_url, one_line_errors, url_of
 from reference_server.payments import commands as payments
 from reference_server.transfer import commands as transfers
@@ -179,6 +182,7 @@ def create_session(
     need not be: somebody has to begin.
     """
     url = url_of(database_url)
+    checked(UserId, user, "--user")
     with one_line_errors(url):
         import psycopg  # noqa: PLC0415
 
@@ -208,6 +212,8 @@ def create_key(
     if unknown:
         raise typer.BadParameter(f"{min(unknown)!r} is not one of {', '.join(SCOPES)}.", param_hint="--scope")
     url = url_of(database_url)
+    checked(Name, name, "--name")
+    checked_if_given(OrgId, org, "--org")
     with one_line_errors(url):
         import psycopg  # noqa: PLC0415
 
@@ -240,6 +246,9 @@ def register_application(
         choices = ", ".join(APP_PERMISSIONS)
         raise typer.BadParameter(f"{min(unknown)!r} is not one of {choices}.", param_hint="--permission")
     url = url_of(database_url)
+    checked(crossapp.AppId, app_id, "APP_ID")
+    checked(Name, name, "--name")
+    checked_if_given(Name, domain, "--domain")
     with one_line_errors(url):
         import psycopg  # noqa: PLC0415
 

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from credit_sdk.errors import ConflictError, ValidationFailedError
+from credit_sdk.errors import ConflictError
 from credit_sdk.operations import AddCredits, AddMember, GetPool, parse
+from reference_server.command_arguments import Name, checked
 from reference_server.command_database import DatabaseUrl, one_line_errors, url_of
 
-LONGEST_NAME = 255
 _CREATE = "INSERT INTO organizations (id, name) VALUES (%s, %s)"
 
 
@@ -36,8 +36,7 @@ def create_organization(
     url = url_of(database_url)
     # An id that nothing could be asked of is refused like one that is asked.
     parse(GetPool, {"org_id": org_id})
-    if not 0 < len(name or org_id) <= LONGEST_NAME:
-        raise ValidationFailedError(f"--name: it must have 1 to {LONGEST_NAME} characters.")
+    called = org_id if name is None else checked(Name, name, "--name")
     wanted: list[AddMember | AddCredits] = []
     if owner is not None:
         wanted.append(parse(AddMember, {"org_id": org_id, "user_id": owner, "role": "owner"}))
@@ -50,7 +49,7 @@ def create_organization(
 
         with psycopg.connect(url) as connection:
             try:
-                connection.execute(_CREATE, [org_id, name or org_id])
+                connection.execute(_CREATE, [org_id, called])
             except psycopg.errors.UniqueViolation:
                 raise ConflictError(f"There is an organisation {org_id} or one of that name.") from None
             books = SqlBackend(url).within(connection)

@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from credit_sdk.errors import ConflictError, NotFoundError, ValidationFailedError
-from credit_sdk.operations._base import storable_text
+from credit_sdk.operations import crossapp
+from credit_sdk.operations._base import UserId, storable_text
+from reference_server.command_arguments import Name, NewEmail, checked, checked_if_given
 from reference_server.command_database import DatabaseUrl, one_line_errors, url_of
 
 SHORTEST_PASSWORD = 8
@@ -48,12 +50,15 @@ def create_user(
 ) -> None:
     """Make a user, with no credits and no password yet, and print their id."""
     url = url_of(database_url)
-    if "@" not in email:
-        raise ValidationFailedError(f"EMAIL: {email!r} is no email address.")
+    fields = [
+        checked(NewEmail, email, "EMAIL"),
+        checked_if_given(Name, name, "--name"),
+        checked_if_given(UserId, user_id, "--id"),
+        "admin" if admin else "customer",
+    ]
     with one_line_errors(url):
         import psycopg  # noqa: PLC0415
 
-        fields = [email, name, user_id, "admin" if admin else "customer"]
         with psycopg.connect(url) as connection:
             try:
                 row = connection.execute(_CREATE, fields).fetchone()
@@ -72,6 +77,7 @@ def set_password(email: Email, database_url: DatabaseUrl = None) -> None:
     What they are logged in with ends. Never an argument: those are seen by everybody on the machine.
     """
     url = url_of(database_url)
+    checked(crossapp.Email, email, "EMAIL")
     with one_line_errors(url):
         import psycopg  # noqa: PLC0415
 
@@ -92,7 +98,10 @@ def _password() -> str:
     if sys.stdin.isatty():
         password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     else:
-        password = sys.stdin.readline().rstrip("\r\n")
+        try:
+            password = sys.stdin.readline().rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise ValidationFailedError("The password must be text in UTF-8.") from None
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise ValidationFailedError(
             f"The password must have {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters; "

@@ -160,6 +160,25 @@ def test_a_cap_is_set_and_removed(server: Running, organization: Organization, s
     assert server.get(address, bearer=owner).json()["caps"] == []
 
 
+@pytest.mark.parametrize("scope", ["organization", "member"])
+@pytest.mark.parametrize(
+    ("period", "words"),
+    [
+        ("call", "25.5 in one call"),
+        ("hour", "25.5 an hour"),
+        ("day", "25.5 a day"),
+        ("month", "25.5 a month"),
+    ],
+)
+def test_the_period_of_a_cap_is_said_in_words(
+    server: Running, organization: Organization, scope: str, period: str, words: str
+) -> None:
+    subject = {"subject": organization.member} if scope == "member" else {}
+    sent = send(server, organization, "caps", "owner", period=period, credits="25.5", **subject)
+    shown = server.get(sent.headers["location"], cookie=organization.sessions["owner"])
+    assert words in shown.text
+
+
 def test_members_are_paged_and_allocated_to_where_they_stand(
     server: Running, organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ FIXTURES: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "data" / "stripe" / "fixtures.json").read_text(encoding="utf-8")
 )
 KEY = "sk_test_of_the_fake"
+UNKNOWN = "resource_missing"
 
 Form = dict[str, str]
 
@@ -63,6 +64,8 @@ class FakeStripe:
     async def list_payments(self, request: Request) -> Response:
         """List the payments of a customer, newest first, two on a page."""
         query = request.query_params
+        if query["customer"].startswith("cus_unknown"):
+            return _error(400, "invalid_request_error", "No such customer", UNKNOWN)
         found = [each for each in self.payments if each["customer"] == query["customer"]][::-1]
         ids = [each["id"] for each in found]
         begin = ids.index(query["starting_after"]) + 1 if "starting_after" in query else 0
@@ -89,6 +92,9 @@ class FakeStripe:
         if refusal in {"card_declined", "authentication_required"}:
             self.requests.append({"path": request.url.path, "form": form})
             return _error(402, "card_error", "Your card was declined.", refusal)
+        if refusal == UNKNOWN or form.get("customer", "").startswith("cus_unknown"):
+            self.requests.append({"path": request.url.path, "form": form})
+            return _error(400, "invalid_request_error", "No such PaymentMethod", UNKNOWN)
         fields = ("amount", "currency", "customer", "payment_method")
         answer = await self._made(request, "payment_intent", "pi", fields)
         made = json.loads(answer.body)

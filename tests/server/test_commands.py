@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +100,24 @@ def test_the_database_may_be_given_by_either_name(command: Command, name: str) -
     for option in ("--url", "--database-url"):
         answer = command(*ON_A_DATABASE[name], option, UNREACHABLE)
         assert refusal(answer) == "PostgreSQL at 127.0.0.1:1/books cannot be reached (connection refused)."
+
+
+@pytest.mark.parametrize("name", ON_A_DATABASE)
+def test_the_option_is_believed_rather_than_the_environment(command: Command, name: str) -> None:
+    elsewhere = UNREACHABLE.replace("/books", "/others")
+    answer = command(*ON_A_DATABASE[name], "--database-url", UNREACHABLE, DATABASE_URL=elsewhere)
+    assert refusal(answer) == "PostgreSQL at 127.0.0.1:1/books cannot be reached (connection refused)."
+    answer = command(*ON_A_DATABASE[name], DATABASE_URL=elsewhere)
+    assert refusal(answer) == "PostgreSQL at 127.0.0.1:1/others cannot be reached (connection refused)."
+
+
+@pytest.mark.parametrize("name", ON_A_DATABASE)
+def test_what_a_command_needs_and_is_not_installed_is_named(
+    command: Command, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    line = refusal(command(*ON_A_DATABASE[name], "--url", UNREACHABLE))
+    assert line.startswith("This command needs an extra: pip install 'credit-sdk[server]'")
 
 
 @pytest.mark.parametrize("url", ["http://user:hunter2@host/x", "hunter2", ""], ids=["http", "text", "empty"])

@@ -142,3 +142,21 @@ def test_what_cannot_be_done_is_said(
     code, _, err = command("user", *arguments, "--url", server.database_url)
     assert (code, err.count("\n")) == (1, 1)
     assert words in err
+
+
+@pytest.mark.parametrize(("more", "status"), [([], 403), (["--admin"], 200)], ids=["user", "admin"])
+def test_only_an_administrator_sees_the_whole_system(
+    command: Command,
+    server: Running,
+    email: str,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    more: list[str],
+    status: int,
+) -> None:
+    there = ("--url", server.database_url)
+    assert command("user", "create", email, *more, *there)[0] == 0
+    enter(monkeypatch, PASSWORD)
+    command("user", "set-password", email, *there)
+    session = log_in(server, email, PASSWORD)
+    assert server.get("billing/system", cookie=session).status_code == status

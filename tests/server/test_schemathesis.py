@@ -156,6 +156,8 @@ EXCUSES = (
     # Where a name leads, no schema knows.
     excuses(422, "an address that is not public", "CreateWebhook"),
     excuses(422, "over https only", "CreateWebhook"),
+    # What a package costs, too.
+    excuses(422, "must be at least the price", "SetTopUp"),
     # What there is already counts.
     excuses(400, "A balance is at most", "GrantCredits"),
     # It depends on who asks whether this field is required.

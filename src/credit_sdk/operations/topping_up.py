@@ -22,8 +22,9 @@ class GetTopUp(Operation[models.TopUpSettings]):
 class SetTopUp(Operation[models.TopUpSettings]):
     """Buy a package whenever fewer credits are left, with a payment method that Stripe keeps.
 
-    Setting it anew forgets earlier failures. Raises `NotFoundError` for a package that is not sold once, and
-    for an organisation that has never bought: Stripe knows no customer then.
+    Setting it anew forgets earlier failures. `monthly_cents` is the most that is paid in a calendar month, at
+    least the package's price. Raises `NotFoundError` for a package that is not sold once, and for an
+    organisation that has never bought: Stripe knows no customer then.
     """
 
     org_id: OrgId

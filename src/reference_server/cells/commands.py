@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from credit_sdk.errors import ConfigurationError
+from credit_sdk.operations import _base
 from reference_server.cells.naming import HOME, Cell, parse_cells
+from reference_server.command_arguments import Name, checked
 from reference_server.command_database import DatabaseUrl, one_line_errors, url_of
 
 Cells = Annotated[
@@ -66,6 +68,8 @@ def add(
 ) -> None:
     """Make an organisation, in the cell with the fewest for its weight."""
     named = _cells(database_url, cells)
+    checked(_base.OrgId, org_id, "ORG_ID")
+    checked(Name, name, "NAME")
     with one_line_errors(named[HOME].url):
         from reference_server.cells.placing import add_organization  # noqa: PLC0415
 

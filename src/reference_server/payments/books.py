@@ -61,6 +61,11 @@ class Books:
         leased: list[Document] = await self.backend.ask("SELECT payments.lease_top_ups($1)", seconds)
         return leased
 
+    async def confirm_top_up(self, top_up_id: str) -> bool:
+        """Return whether Stripe may be asked for a top-up; what its owner wants no more is given up."""
+        is_wanted: bool = await self.backend.ask("SELECT payments.confirm_top_up($1)", top_up_id)
+        return is_wanted
+
     async def note_top_up(self, top_up_id: str, payment_id: str) -> None:
         """Write down which payment a top-up is."""
         await self.backend.ask("SELECT payments.note_top_up($1, $2)", top_up_id, payment_id)

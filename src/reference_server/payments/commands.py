@@ -11,7 +11,9 @@ import typer
 
 from credit_sdk.amounts import format_credits, parse_credits, to_millicredits, to_number
 from credit_sdk.errors import ConfigurationError, ConflictError, NotFoundError
-from credit_sdk.operations.topping_up import DEAREST_CENTS
+from credit_sdk.operations._base import UserId
+from credit_sdk.operations.topping_up import DEAREST_CENTS, PackageId, PaymentMethod
+from reference_server.command_arguments import Name, PriceId, Text, checked, checked_if_given
 from reference_server.command_database import DatabaseUrl, one_line_errors, rows_of, url_of
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -91,6 +93,8 @@ def set_top_up(
     if package is not None:
         if not payment_method or monthly_cents == 0:
             raise typer.BadParameter("give --payment-method and --monthly-cents.", param_hint="--package")
+        checked(PackageId, package, "--package")
+        checked(PaymentMethod, payment_method, "--payment-method")
         threshold = parse_credits(below, argument="below")
         terms = package, payment_method, threshold, monthly_cents
     if user is not None:
@@ -101,6 +105,7 @@ def set_top_up(
 
 
 def _set_for_user(database_url: str | None, user: str, terms: Terms | None) -> None:
+    checked(UserId, user, "--user")
     found = rows_of(database_url, _CUSTOMER, user, user)
     if not found:
         raise NotFoundError("This buyer is no customer at Stripe yet: let them buy once.")
@@ -169,6 +174,9 @@ def add_package(
         raise typer.BadParameter("must be three small letters.", param_hint="--currency")
     if renews_every not in {None, "month", "year"}:
         raise typer.BadParameter("must be month or year.", param_hint="--renews-every")
+    checked(Name, name, "--name")
+    checked(Text, description, "--description")
+    checked_if_given(PriceId, price_id, "--price-id")
     amount = parse_credits(credits)
     fields = (
         package_id, name, description, amount, price_cents, currency, renews_every, price_id, expires_in_days,

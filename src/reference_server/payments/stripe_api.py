@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class PaymentRefusedError(Exception):
-    """A card was refused, or its owner has to be asked; `reason` is Stripe's code for it."""
+    """A card was refused or is unknown, or its owner has to be asked; `reason` is Stripe's code for it."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -69,23 +69,23 @@ class StripeApi:
     async def charge_saved(self, key: str, **params: Any) -> str:
         """Charge a payment method that is kept, while its owner is away, and return the payment's id.
 
-        Raises `PaymentRefusedError` if the card is refused or its owner has to be asked.
+        Raises `PaymentRefusedError` if the card is refused or unknown, or its owner has to be asked.
         """
         wanted = params | {"off_session": True, "confirm": True, "metadata": {_TOP_UP: key}}
         call = self._connected().v1.payment_intents.create_async(
             wanted,  # type: ignore[arg-type]  # built field by field
             {"idempotency_key": f"top-up-{key}"},
         )
-        return _paid_by(await _answered(call))
+        return _paid_by(await _answered_or_refused(call))
 
     async def find_charge(self, key: str, *, customer: str, since: int) -> str | None:
         """Return the id of the payment that was asked for under the key, or None if there is none.
 
         A day later Stripe forgets under which keys it was asked; what it was told of a payment stays.
-        Raises `PaymentRefusedError` if the payment has failed.
+        Raises `PaymentRefusedError` if the payment has failed, or Stripe knows no such customer.
         """
         params: Any = {"customer": customer, "created": {"gte": since - CLOCKS_APART_SECONDS}, "limit": 100}
-        page = await _answered(self._connected().v1.payment_intents.list_async(params))
+        page = await _answered_or_refused(self._connected().v1.payment_intents.list_async(params))
         while True:
             for intent in page.data:
                 if intent.metadata.to_dict().get(_TOP_UP) == key:
@@ -118,6 +118,19 @@ def _paid_by(intent: "PaymentIntent") -> str:
         error = intent.last_payment_error
         raise PaymentRefusedError((error and error.code) or "authentication_required")
     return intent.id
+
+
+async def _answered_or_refused(call: Awaitable[T]) -> T:
+    """Take it for a refusal, too, that a card or a customer is gone: asking again would change nothing."""
+    import stripe  # noqa: PLC0415
+
+    async def answer() -> T:
+        try:
+            return await call
+        except stripe.InvalidRequestError as error:
+            raise PaymentRefusedError(error.code or "invalid_request") from None
+
+    return await _answered(answer())
 
 
 async def _answered(call: Awaitable[T]) -> T:

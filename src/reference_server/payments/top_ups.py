@@ -51,8 +51,8 @@ class TopUps:
         try:
             payment_id = await self._find(top_up)
             if payment_id is None:
-                if self.now() > until:
-                    # Somebody else may have it by now, and Stripe may have forgotten its key.
+                # Late, somebody else may have it by now, and Stripe may have forgotten its key.
+                if self.now() > until or not await self.books.confirm_top_up(top_up_id) or self.now() > until:
                     return False
                 payment_id = await self.stripe.charge_saved(
                     top_up_id,

@@ -1,4 +1,4 @@
-"""A server that sells, a fake Stripe as a process, and a sender of Stripe's events."""
+"""A server that sells, a fake Stripe as a process, a sender of Stripe's events, and who buys."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import stripe
 
+from credit_sdk.backends.sql import AsyncSqlBackend
 from reference_server.credentials import open_session
+from reference_server.payments.books import Books
+from reference_server.payments.stripe_api import StripeApi
+from reference_server.payments.top_ups import TopUps
 from reference_server.settings import Settings
 from tests.peers.fake_stripe import FIXTURES, KEY
 from tests.server.conftest import Running, _running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     import httpx
     import psycopg
@@ -238,3 +242,63 @@ def books(shop: Running, database: Connection) -> Shop:
 def buyer(books: Shop) -> Buyer:
     """A user with an open checkout."""
     return books.buyer(*books.make_user(), books.make_package())
+
+
+@pytest.fixture
+async def top_ups(books: Shop, fake_stripe: str) -> AsyncIterator[TopUps]:
+    backend = AsyncSqlBackend(books.server.database_url)
+    stripe = StripeApi(KEY, fake_stripe)
+    yield TopUps(Books(backend), stripe)
+    await stripe.close()
+    await backend.close()
+
+
+@dataclass(frozen=True)
+class Customer:
+    """A user with a saved card, whose balance is 0."""
+
+    books: Shop
+    id: str
+    user_id: str
+
+    def set(self, card: str = "pm_good", monthly_cents: int = 10_000, package: str | None = None) -> str:
+        """Let it buy by itself, and return the package."""
+        package_id = package or self.books.make_package().id
+        self.books.row(
+            "SELECT payments.set_top_up(%s, %s, %s, 5000, %s)", self.id, package_id, card, monthly_cents
+        )
+        return package_id
+
+    def remove(self) -> None:
+        """Let it buy nothing by itself any more."""
+        self.books.row("SELECT payments.set_top_up(%s, NULL, NULL, NULL, NULL)", self.id)
+
+    def let_lease_end(self) -> None:
+        """Let whoever asks Stripe for its top-ups be late."""
+        self.books.database.execute(
+            "UPDATE top_ups SET leased_until = ledger.now() - INTERVAL '1 second' WHERE customer_id = %s",
+            [self.id],
+        )
+
+    def all(self) -> list[tuple[Any, ...]]:
+        """Return the status of each, its payment and why it failed."""
+        return self.books.database.execute(
+            "SELECT status, payment_id, error FROM top_ups WHERE customer_id = %s ORDER BY created_at",
+            [self.id],
+        ).fetchall()
+
+    def paid(self, **changes: Any) -> dict[str, Any]:
+        """Return the payment of the last top-up, as Stripe shows it when it is paid."""
+        intent = {"id": self.all()[-1][1], "customer": self.id, "currency": "usd", "amount_received": 2_000}
+        return FIXTURES["payment_intent"] | intent | changes
+
+
+@pytest.fixture
+def customer(books: Shop, buyer: Buyer) -> Iterator[Customer]:
+    """A customer who leaves nothing to be bought."""
+    customer = Customer(books, buyer.customer_id, buyer.user_id)
+    yield customer
+    customer.remove()
+    books.database.execute(
+        "UPDATE top_ups SET status = 'failed' WHERE customer_id = %s AND status = 'open'", [customer.id]
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from credit_sdk import BillingClient
-from credit_sdk.errors import NotFoundError, PermissionDeniedError
+from credit_sdk.errors import NotFoundError, PermissionDeniedError, ValidationFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,6 +95,17 @@ def test_what_cannot_be_bought_cannot_be_set(
     wish = Wish("nothing" if lacking == "package" else package_id)
     with BillingClient(server_database) as client, pytest.raises(NotFoundError):
         wish.set(client.credits, org_id)
+
+
+def test_what_the_months_most_would_never_buy_cannot_be_set(
+    books: Shop, customer: Organization, credits: Credits
+) -> None:
+    package = books.make_package().id
+    with pytest.raises(ValidationFailedError, match=rf"monthly_cents.*{package}.*2000"):
+        Wish(package, monthly_cents=1_999).set(credits, customer.org_id)
+    assert credits.top_up(customer.org_id).package_id is None
+    Wish(package, monthly_cents=2_000).set(credits, customer.org_id)
+    assert credits.top_up(customer.org_id).package_id == package
 
 
 def test_a_member_neither_sees_nor_sets_it(books: Shop, customer: Organization) -> None:

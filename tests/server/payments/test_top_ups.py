@@ -5,74 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
-from itertools import count
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import psycopg
 import pytest
 
-from credit_sdk.backends.sql import AsyncSqlBackend
-from reference_server.payments.books import Books
-from reference_server.payments.stripe_api import StripeApi
 from reference_server.payments.top_ups import LEASE_SECONDS, TopUps
-from tests.peers.fake_stripe import FIXTURES, KEY
-from tests.server.payments.conftest import event
+from tests.peers.fake_stripe import FIXTURES, UNKNOWN
+from tests.server.payments.conftest import Customer, event
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.server.conftest import Command
     from tests.server.payments.conftest import Buyer, Sender, Shop
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-async def top_ups(books: Shop, fake_stripe: str) -> AsyncIterator[TopUps]:
-    backend = AsyncSqlBackend(books.server.database_url)
-    stripe = StripeApi(KEY, fake_stripe)
-    yield TopUps(Books(backend), stripe)
-    await stripe.close()
-    await backend.close()
-
-
-@dataclass(frozen=True)
-class Customer:
-    """A user with a saved card, whose balance is 0."""
-
-    books: Shop
-    id: str
-    user_id: str
-
-    def set(self, card: str = "pm_good", monthly_cents: int = 10_000, package: str | None = None) -> None:
-        package_id = package or self.books.make_package().id
-        self.books.row(
-            "SELECT payments.set_top_up(%s, %s, %s, 5000, %s)", self.id, package_id, card, monthly_cents
-        )
-
-    def all(self) -> list[tuple[Any, ...]]:
-        """Return the status of each, its payment and why it failed."""
-        return self.books.database.execute(
-            "SELECT status, payment_id, error FROM top_ups WHERE customer_id = %s ORDER BY created_at",
-            [self.id],
-        ).fetchall()
-
-    def paid(self, **changes: Any) -> dict[str, Any]:
-        """Return the payment of the last top-up, as Stripe shows it when it is paid."""
-        intent = {"id": self.all()[-1][1], "customer": self.id, "currency": "usd", "amount_received": 2_000}
-        return FIXTURES["payment_intent"] | intent | changes
-
-
-@pytest.fixture
-def customer(books: Shop, buyer: Buyer) -> Customer:
-    return Customer(books, buyer.customer_id, buyer.user_id)
 
 
 async def test_below_the_threshold_it_is_bought_once(
@@ -135,12 +85,13 @@ async def test_who_was_away_for_longer_than_keys_are_kept_does_not_charge_again(
     assert [row[1] for row in customer.all()] == [payment_id]
 
 
+@pytest.mark.parametrize("looks_in_time", [1, 2], ids=["leased", "confirmed"])
 async def test_who_has_had_it_for_longer_than_its_lease_does_not_ask(
-    customer: Customer, top_ups: TopUps, fake_stripe: str
+    customer: Customer, top_ups: TopUps, fake_stripe: str, looks_in_time: int
 ) -> None:
     """It was stopped in between: somebody else has had the top-up, and Stripe may have forgotten the key."""
     customer.set()
-    clock = count(0.0, LEASE_SECONDS + 1.0)
+    clock = chain([0.0] * looks_in_time, repeat(LEASE_SECONDS + 1.0))
     assert await replace(top_ups, now=lambda: next(clock)).run() == 0
     async with httpx.AsyncClient() as http:
         asked = (await http.get(f"{fake_stripe}/requests")).json()
@@ -177,6 +128,37 @@ async def test_a_payment_that_nobody_wrote_down_says_which_top_up_it_is(
     assert await top_ups.run() == 0
 
 
+async def test_a_second_payment_of_a_top_up_is_for_a_person(
+    customer: Customer, books: Shop, sender: Sender, top_ups: TopUps, command: Command
+) -> None:
+    customer.set()
+    await top_ups.run()
+    [top_up_id] = books.row("SELECT id FROM top_ups WHERE customer_id = %s", customer.id)
+    first = event("payment_intent.succeeded", customer.paid())
+    again = {"id": f"pi_{secrets.token_hex(8)}", "metadata": {"top_up": str(top_up_id)}}
+    second = event("payment_intent.succeeded", customer.paid(**again))
+    assert [sender.send(each).json()["outcome"] for each in (first, second, second)] == [
+        "applied", "unmatched", "unmatched",
+    ]  # fmt: skip
+    assert books.balance(customer.user_id) == Decimal(100)
+    _, shown, _ = command("payments", "open", "--url", books.server.database_url)
+    assert f"{again['id']} " in shown
+
+
+async def test_a_payment_of_another_customer_is_no_top_ups(
+    customer: Customer, books: Shop, sender: Sender, top_ups: TopUps
+) -> None:
+    customer.set()
+    [leased] = [await top_ups.books.open_top_ups(), *await top_ups.books.lease_top_ups(60)][1:]
+    named = {"id": f"pi_{secrets.token_hex(8)}", "metadata": {"top_up": str(leased["id"])}}
+    foreign = event("payment_intent.succeeded", customer.paid(**named, customer="cus_other"))
+    assert sender.send(foreign).json()["outcome"] == "unmatched"
+    assert customer.all() == [("open", None, None)]
+    named["id"] = f"pi_{secrets.token_hex(8)}"
+    assert sender.send(event("payment_intent.succeeded", customer.paid(**named))).status_code == 200
+    assert books.balance(customer.user_id) == Decimal(100)
+
+
 async def test_no_more_than_the_months_most(
     customer: Customer, books: Shop, sender: Sender, top_ups: TopUps
 ) -> None:
@@ -190,7 +172,19 @@ async def test_no_more_than_the_months_most(
     assert await top_ups.run() == 0
 
 
-@pytest.mark.parametrize("reason", ["card_declined", "authentication_required"])
+async def test_only_who_holds_the_settings_opens_for_them(
+    customer: Customer, books: Shop, top_ups: TopUps
+) -> None:
+    """Another process may have counted what was paid this month, and not have written down what it buys."""
+    customer.set()
+    with psycopg.connect(books.server.database_url) as other:
+        other.execute("SELECT FROM top_up_settings WHERE customer_id = %s FOR NO KEY UPDATE", [customer.id])
+        assert await top_ups.run() == 0
+        assert customer.all() == []
+    assert await top_ups.run() == 1
+
+
+@pytest.mark.parametrize("reason", ["card_declined", "authentication_required", UNKNOWN])
 async def test_three_failures_switch_it_off_and_raise_one_alert(
     customer: Customer, books: Shop, top_ups: TopUps, reason: str
 ) -> None:
@@ -213,6 +207,25 @@ async def test_three_failures_switch_it_off_and_raise_one_alert(
     assert json.loads(payload)["data"]["user_id"] == customer.user_id
     customer.set()
     assert await top_ups.run() == 1
+
+
+@pytest.mark.parametrize("was_asked", [False, True], ids=["new", "asked, and lost"])
+async def test_a_customer_whom_stripe_does_not_know_fails_like_a_card(
+    books: Shop, top_ups: TopUps, *, was_asked: bool
+) -> None:
+    customer = Customer(books, f"cus_unknown_{secrets.token_hex(6)}", books.make_user()[0])
+    books.database.execute(
+        "INSERT INTO stripe_customers (customer_id, user_id) SELECT %s, id FROM users WHERE subject = %s",
+        [customer.id, customer.user_id],
+    )
+    customer.set()
+    if was_asked:
+        await top_ups.books.open_top_ups()
+        await top_ups.books.lease_top_ups(1)
+        customer.let_lease_end()
+    await top_ups.run()
+    customer.remove()
+    assert customer.all() == [("failed", None, UNKNOWN)]
 
 
 async def test_what_its_owner_allows_later_is_given_once(
@@ -285,6 +298,10 @@ def test_the_command(customer: Customer, books: Shop, command: Command) -> None:
     )
     assert settings == (5_000, 4_000, True)
     assert command(*about, **environment) == (0, "Nothing is bought by itself.\n", "")
+    refused = command(*about, *terms[:-1], "1999", **environment)
+    assert (refused[0], "monthly_cents" in refused[2]) == (1, True)
+    unknown = command(*about, "--package", "nothing", *terms[2:], **environment)
+    assert (unknown[0], "No package nothing is for sale once" in unknown[2]) == (1, True)
     stranger = ("payments", "top-up", "--user", secrets.token_hex(4), *terms)
     code, _, error = command(*stranger, **environment)
     assert (code, "no customer at Stripe" in error) == (1, True)

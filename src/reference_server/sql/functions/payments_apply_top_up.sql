@@ -1,6 +1,7 @@
 -- Invariant: a top-up gives its credits once, when it is paid in full, in its currency and by its customer.
 -- Which one it is says what was written down of the payment; where whoever asked for it died before, what the
--- payment was told when it was asked for. Also one that was given up is given when it was paid after all.
+-- payment was told when it was asked for. Also one that was given up is given when it was paid after all. A
+-- payment that names a top-up of another payment or customer gives nothing, and is shown to a person.
 CREATE OR REPLACE FUNCTION payments.apply_top_up(facts JSONB) RETURNS JSONB
 LANGUAGE plpgsql
 VOLATILE
@@ -20,6 +21,12 @@ BEGIN
     AND NOT EXISTS (SELECT FROM public.top_ups AS other WHERE other.payment_id = _payment_id);
   SELECT row.* INTO _top_up FROM public.top_ups AS row WHERE row.payment_id = _payment_id FOR UPDATE;
   IF NOT FOUND THEN
+    PERFORM FROM public.top_ups AS row WHERE row.id = (facts ->> 'top_up_id')::UUID;
+    IF FOUND THEN
+      RETURN payments.outcome('unmatched', format(
+        'The payment %s names the top-up %s, but is not its payment.', _payment_id, facts ->> 'top_up_id'
+      ));
+    END IF;
     -- Of a checkout, which has events of its own; or a top-up whose payment is not written down yet.
     IF payments.may_be_top_up(facts ->> 'customer_id') THEN
       RETURN payments.outcome('refused', format('The payment %s may be of an open top-up.', _payment_id));

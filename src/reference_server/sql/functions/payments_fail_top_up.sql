@@ -1,5 +1,6 @@
 -- An open top-up failed: the card was refused, or its owner has to be asked. The third failure in a row
--- switches the customer's top-ups off, and an alert tells of it, once until it is set anew.
+-- switches the customer's top-ups off, and an alert tells of it, once until it is set anew. What fails with
+-- another payment method than the settings' counts for nothing.
 CREATE OR REPLACE FUNCTION payments.fail_top_up(top_up_id UUID, reason TEXT) RETURNS BOOLEAN
 LANGUAGE plpgsql
 VOLATILE
@@ -25,7 +26,7 @@ BEGIN
     failures = setting.failures + 1,
     is_active = setting.failures + 1 < _most_failures,
     updated_at = ledger.now()
-  WHERE setting.customer_id = _failed.customer_id
+  WHERE setting.customer_id = _failed.customer_id AND setting.payment_method = _failed.payment_method
   RETURNING setting.* INTO _setting;
   IF _setting.is_active IS NOT FALSE THEN
     RETURN TRUE;

@@ -9,13 +9,19 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   _now CONSTANT TIMESTAMPTZ := ledger.now();
+  _locked TEXT[];
   _opened INTEGER;
 BEGIN
-  -- Who counts what was paid this month must not be overtaken by another who does.
-  PERFORM FROM public.top_up_settings AS setting
-  WHERE setting.is_active
-  ORDER BY setting.customer_id
-  FOR NO KEY UPDATE SKIP LOCKED;
+  -- Who counts what was paid this month must not be overtaken by another who does: what another has locked is
+  -- the other's to open.
+  SELECT array_agg(locked.customer_id) INTO _locked
+  FROM (
+    SELECT setting.customer_id
+    FROM public.top_up_settings AS setting
+    WHERE setting.is_active
+    ORDER BY setting.customer_id
+    FOR NO KEY UPDATE SKIP LOCKED
+  ) AS locked;
   INSERT INTO public.top_ups (
     customer_id, package_id, payment_method, credits, price_cents, currency, created_at, updated_at
   )
@@ -26,15 +32,12 @@ BEGIN
   INNER JOIN public.stripe_customers AS customer ON customer.customer_id = setting.customer_id
   INNER JOIN public.credit_packages AS package ON package.id = setting.package_id
   LEFT JOIN public.organization_credit_pools AS pool ON pool.org_id = customer.org_id
-  LEFT JOIN public.organizations AS organization ON organization.id = customer.org_id
   LEFT JOIN public.users AS person ON person.id = customer.user_id
-  WHERE setting.is_active
+  WHERE setting.customer_id = ANY(_locked)
     AND package.is_active
     AND package.renews_every IS NULL
     AND package.price_cents > 0
-    AND coalesce(organization.status = 'active', person.is_active)
-    -- What was moved has its pool in another database: here nothing could be given for the money.
-    AND NOT coalesce(ledger.is_elsewhere(customer.org_id), FALSE)
+    AND payments.can_be_given(customer.customer_id)
     AND coalesce(pool.total_credits - pool.used_credits, (person.credits * 1000)::BIGINT, 0) < setting.threshold
     AND package.price_cents + (
       SELECT coalesce(sum(earlier.price_cents), 0)

@@ -1,4 +1,5 @@
--- Let an organisation's pool or a user's balance buy by itself, or with no package no more. Setting it anew
+-- Invariant: what is set could be bought: a package that is sold once, for no more than the month's most.
+-- Lets an organisation's pool or a user's balance buy by itself, or with no package no more. Setting it anew
 -- forgets earlier failures, and closes the alert of them.
 CREATE OR REPLACE FUNCTION payments.set_top_up(
   customer_id TEXT, package_id TEXT, payment_method TEXT, threshold BIGINT, monthly_cents BIGINT
@@ -9,7 +10,26 @@ SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
+DECLARE
+  _price_cents BIGINT;
 BEGIN
+  IF set_top_up.package_id IS NOT NULL THEN
+    SELECT package.price_cents INTO _price_cents
+    FROM public.credit_packages AS package
+    WHERE package.id = set_top_up.package_id
+      AND package.is_active
+      AND package.renews_every IS NULL
+      AND package.price_cents > 0;
+    IF NOT FOUND THEN
+      PERFORM ledger.refuse(ledger.problem(
+        'not_found', format('No package %s is for sale once.', set_top_up.package_id)
+      ));
+    ELSIF set_top_up.monthly_cents < _price_cents THEN
+      PERFORM ledger.refuse(ledger.problem('validation_failed', format(
+        'monthly_cents must be at least the price of the package %s, %s.', set_top_up.package_id, _price_cents
+      )));
+    END IF;
+  END IF;
   UPDATE public.credit_alerts AS alert
   SET cleared_at = ledger.now()
   FROM public.stripe_customers AS customer

@@ -1,4 +1,4 @@
--- Let an organisation buy a package by itself: one that is sold once, with a customer at Stripe.
+-- Let an organisation buy a package by itself, with a customer at Stripe.
 CREATE OR REPLACE FUNCTION ledger.set_top_up(
   org_id TEXT,
   package_id TEXT,
@@ -24,13 +24,6 @@ BEGIN
     PERFORM ledger.refuse(ledger.problem('validation_failed', 'payment_method: which one is kept at Stripe?'));
   END IF;
   PERFORM ledger.require_open_organization(set_top_up.org_id);
-  PERFORM FROM public.credit_packages AS package
-  WHERE package.id = set_top_up.package_id AND package.is_active AND package.renews_every IS NULL;
-  IF NOT FOUND THEN
-    PERFORM ledger.refuse(ledger.problem(
-      'not_found', format('No package %s is for sale once.', set_top_up.package_id)
-    ));
-  END IF;
   SELECT customer.customer_id INTO _customer_id
   FROM public.stripe_customers AS customer
   WHERE customer.org_id = set_top_up.org_id;
