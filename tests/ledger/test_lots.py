@@ -404,6 +404,47 @@ def test_a_capture_between_the_end_of_another_lot_and_the_sweep_uses_what_was_ke
     assert unexplained(bare) == []
 
 
+@pytest.mark.parametrize("close", [False, True])
+def test_parts_between_the_end_of_another_lot_and_the_sweep_use_what_was_kept(
+    bare: Books, keeping: tuple[Member, Row], close: bool
+) -> None:
+    ann, hold = keeping
+    add_lot(bare, 3_000, days=10.5)
+    bare.do(ann.deduct(1_000))
+    at(bare, 10.6)
+    parts = [{"credits": 1_500, "request_id": "part"}]
+    bare.do(Call("charge_hold", {"hold_id": hold["hold_id"], "charges": parts, "close": close}))
+    at(bare, 10.7)
+    run_due(bare)
+    kept = (5_000, 1_500, 3_500) if close else (5_000, 2_000, 3_000)
+    assert lots(bare) == [kept, (3_000, 1_000, 2_000)]
+    assert unexplained(bare) == []
+
+
+def test_a_part_that_waits_while_another_lot_ends_uses_what_was_kept(
+    bare: Books, keeping: tuple[Member, Row]
+) -> None:
+    ann, hold = keeping
+    add_lot(bare, 3_000, days=10.5)
+    bare.do(ann.deduct(1_000))
+    at(bare, 10.49)
+    parts = [{"credits": 1_500, "request_id": "part"}]
+    let_the_clock_move_within_statements(bare)
+    busy, late = bare.connect(), bare.connect()
+    with ThreadPoolExecutor(1) as threads:
+        with busy.transaction():
+            busy.execute("UPDATE user_credit_allocations SET updated_at = ledger.now()")
+            coming = threads.submit(
+                outcome, Call("charge_hold", {"hold_id": hold["hold_id"], "charges": parts}), late
+            )
+            bare.until_blocked(late.info.backend_pid)
+            bare.execute("UPDATE clock SET moment = %s", NOON + 10.6 * DAY)
+        assert isinstance(coming.result(), dict)
+    run_due(bare)
+    assert lots(bare) == [(5_000, 2_000, 3_000), (3_000, 1_000, 2_000)]
+    assert unexplained(bare) == []
+
+
 def test_two_holds_keep_two_lots_one_after_the_other(bare: Books) -> None:
     add_lot(bare, 2_000, days=10)
     add_lot(bare, 2_000, days=11)
