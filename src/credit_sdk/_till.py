@@ -158,6 +158,8 @@ class Till:
 
     def close(self) -> None:
         """Give leases back, stop delivering in the background, and close the blocking connections."""
+        # Before anything ends: what another thread begins meanwhile would lease once more.
+        self.connections.is_closed = True
         if self.leasing is not None:
             self.leasing.close()
         if self.courier is not None:

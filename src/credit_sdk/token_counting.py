@@ -66,7 +66,10 @@ def tokens_of_input(given: Any) -> int:
     while rest:
         match rest.pop():
             case list() as parts if parts:
-                rest += parts
+                # Tokens are many; each is one.
+                others = [part for part in parts if type(part) is not int]
+                tokens += len(parts) - len(others)
+                rest += others
             case str() | dict() as part:
                 tokens += max(1, tokens_of(size_of_text(part)))
             case _:

@@ -7,12 +7,12 @@ import secrets
 from typing import Any
 
 from credit_sdk.backends.sql import AsyncSqlBackend
-from credit_sdk.errors import CreditError, UnavailableError
+from credit_sdk.errors import CreditError, InvalidTokenError, UnavailableError
 from reference_server.credentials import SESSION_PREFIX, SESSION_TTL, digest
 
 _FIND_CALLER = "SELECT identity.find_caller($1)"
 _RECOGNISE = "SELECT identity.recognise($1, $2, $3)"
-_OPEN_SESSION = "SELECT identity.open_session($1, $2, $3, $4)"
+_OPEN_SESSION = "SELECT identity.open_session($1, $2, $3, $4, $5)"
 _CLOSE_SESSION = "SELECT identity.close_session($1)"
 
 Found = dict[str, Any] | None
@@ -30,11 +30,17 @@ async def recognise(backend: AsyncSqlBackend, subject: str, email: str | None, n
     return found
 
 
-async def open_session(backend: AsyncSqlBackend, user_id: str, *, is_system_admin: bool) -> str:
-    """Open a session of a user and return its token."""
+async def open_session(
+    backend: AsyncSqlBackend, user_id: str, *, is_system_admin: bool, password_hash: str | None = None
+) -> str:
+    """Open a session of a user and return its token.
+
+    Raises `InvalidTokenError` if `password_hash` is no longer the user's.
+    """
     token = SESSION_PREFIX + secrets.token_urlsafe(32)
     seconds = int(SESSION_TTL.total_seconds())
-    await ask(backend, _OPEN_SESSION, digest(token), user_id, is_system_admin, seconds)
+    if not await ask(backend, _OPEN_SESSION, digest(token), user_id, is_system_admin, seconds, password_hash):
+        raise InvalidTokenError
     return token
 
 

@@ -19,6 +19,7 @@ from credit_sdk import (
     UnavailableError,
 )
 from credit_sdk._leases import lessee
+from credit_sdk._leases.leasing import Leasing
 from credit_sdk.operations import (
     ChargeHold,
     Deduct,
@@ -389,6 +390,22 @@ def test_work_that_is_under_way_when_leases_are_closed_is_charged(town: Town) ->
     process.kill()
     town.process().leases.settle()
     assert sorted(town.charged().values()) == [5, 50]
+
+
+def test_nothing_more_begins_while_a_service_closes(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = town.process()
+    process.spend(5)
+    give_back = Leasing.close
+
+    def while_another_thread_charges(leasing: Leasing) -> None:
+        with pytest.raises(ConfigurationError, match=r"close\(\) has ended this service"):
+            process.spend(7)
+        give_back(leasing)
+
+    monkeypatch.setattr(Leasing, "close", while_another_thread_charges)
+    process.billing.close()
+    assert town.books() == (5, 0)
+    assert process.journals() == []
 
 
 def test_the_books_may_be_away_as_long_as_the_lease_lasts(town: Town) -> None:

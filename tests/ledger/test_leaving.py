@@ -23,6 +23,12 @@ def come_back(books: Books, member: Member) -> Row:
     return books.do(Call("add_member", {"org_id": member.org_id, "user_id": member.user_id}))
 
 
+def stop(books: Books, member: Member, *, is_active: bool = False) -> None:
+    books.execute(
+        "UPDATE user_credit_allocations SET is_active = %s WHERE user_id = %s", is_active, member.user_id
+    )
+
+
 @pytest.mark.parametrize("statement", [LEAVE, GO_ELSEWHERE], ids=["removed", "renamed"])
 def test_who_has_left_takes_and_holds_nothing(books: Books, statement: str) -> None:
     member = books.member()
@@ -63,9 +69,61 @@ def test_who_comes_back_goes_on(books: Books) -> None:
 
 def test_who_was_stopped_is_not_let_go_on_by_being_added_again(books: Books) -> None:
     member = books.member()
-    books.execute("UPDATE user_credit_allocations SET is_active = FALSE WHERE user_id = %s", member.user_id)
+    stop(books, member)
     come_back(books, member)
     assert books.refusal(member.deduct(1)).figures["limit"] == "inactive"
+
+
+def test_who_was_stopped_is_not_let_go_on_by_leaving_and_coming_back(books: Books) -> None:
+    member = books.member()
+    stop(books, member)
+    leave(books, member)
+    come_back(books, member)
+    assert books.refusal(member.deduct(1)).figures["limit"] == "inactive"
+
+
+def test_who_was_stopped_after_coming_back_stays_so(books: Books) -> None:
+    member = books.member()
+    leave(books, member)
+    come_back(books, member)
+    stop(books, member)
+    leave(books, member)
+    come_back(books, member)
+    assert books.refusal(member.deduct(1)).figures["limit"] == "inactive"
+
+
+def test_who_was_let_go_on_without_coming_back_and_then_stopped_stays_so(books: Books) -> None:
+    member = books.member()
+    leave(books, member)
+    stop(books, member, is_active=True)
+    books.do(member.deduct(1_000))
+    stop(books, member)
+    come_back(books, member)
+    assert books.refusal(member.deduct(1)).figures["limit"] == "inactive"
+
+
+def test_a_stranger_who_was_stopped_is_not_let_go_on_by_joining(books: Books) -> None:
+    stranger = books.stranger()
+    books.execute(
+        "INSERT INTO user_credit_allocations (org_id, user_id, allocated_credits, is_active)"
+        " VALUES (%s, %s, 1000, FALSE)",
+        stranger.org_id, stranger.user_id,
+    )  # fmt: skip
+    come_back(books, stranger)
+    assert books.refusal(stranger.deduct(1)).figures["limit"] == "inactive"
+
+
+def test_a_mirrored_member_can_be_removed_and_the_books_that_have_left_stay_as_they_were(
+    own_books: Books,
+) -> None:
+    member = own_books.member()
+    own_books.execute("SELECT cells.leave(%s, gen_random_uuid())", own_books.org_id)
+    own_books.execute("SET credits.mirroring = 'on'")
+    leave(own_books, member)
+    [row] = own_books.execute(
+        "SELECT is_active FROM user_credit_allocations WHERE user_id = %s", member.user_id
+    )
+    assert row["is_active"]
 
 
 def test_who_never_was_a_member_spends_what_was_given_by_hand(books: Books) -> None:

@@ -329,6 +329,28 @@ def keeping(bare: Books) -> tuple[Member, Row]:
 ENDS = ["void", "capture less", "batch of captures", "parts", "overdue"]
 
 
+def give_back(books: Books, hold: Row, end: str) -> int:
+    """Let a hold give back what it keeps, all or but for 500; return what is used of it."""
+    used = 500
+    if end == "void":
+        books.do(books.void(hold))
+        used = 0
+    elif end == "capture less":
+        books.do(books.capture(hold, used))
+    elif end == "batch of captures":
+        less = {"hold_id": str(hold["hold_id"]), "credits": used}
+        books.do(Call("capture_hold_batch", {"org_id": books.org_id, "captures": [less]}))
+    elif end == "parts":
+        parts = [{"credits": used, "request_id": "part"}]
+        books.do(Call("charge_hold", {"hold_id": hold["hold_id"], "charges": parts}))
+        books.do(Call("charge_hold", {"hold_id": hold["hold_id"], "charges": parts, "close": True}))
+    else:
+        at(books, 11)
+        books.do(Call("run_due", {}))
+        used = 0
+    return used
+
+
 @pytest.mark.parametrize("end", ENDS)
 def test_what_a_hold_keeps_is_used_by_no_other_charge(
     bare: Books, keeping: tuple[Member, Row], end: str
@@ -337,27 +359,66 @@ def test_what_a_hold_keeps_is_used_by_no_other_charge(
     bare.do(ann.deduct(2_000))
     other = bare.do(ann.hold(1_000, ttl_seconds=86_400))
     bare.do(bare.capture(other))
-    used = 500
-    less = {"hold_id": str(hold["hold_id"]), "credits": used}
-    if end == "void":
-        bare.do(bare.void(hold))
-        used = 0
-    elif end == "capture less":
-        bare.do(bare.capture(hold, used))
-    elif end == "batch of captures":
-        bare.do(Call("capture_hold_batch", {"org_id": bare.org_id, "captures": [less]}))
-    elif end == "parts":
-        parts = [{"credits": used, "request_id": "part"}]
-        bare.do(Call("charge_hold", {"hold_id": hold["hold_id"], "charges": parts}))
-        bare.do(Call("charge_hold", {"hold_id": hold["hold_id"], "charges": parts, "close": True}))
-    else:
-        at(bare, 11)
-        bare.do(Call("run_due", {}))
-        used = 0
+    used = give_back(bare, hold, end)
     assert bare.balance(ann) == (7_000 + used, 3_000 + used, 0)
     assert lots(bare) == [(5_000, used, 5_000 - used)]
     assert (total(bare), due_at(bare)) == (7_000 + used, None)
     assert unexplained(bare) == []
+
+
+@pytest.fixture
+def lowered(bare: Books) -> tuple[Member, Row]:
+    """Who has all that is left of a pool, and a hold of another, who has nothing but what it keeps."""
+    add_lot(bare, 5_000, days=10)
+    ann = bare.member(5_000)
+    at(bare, 9.9)
+    hold = bare.do(ann.hold(2_000, ttl_seconds=86_400))
+    at(bare, 10.1)
+    run_due(bare)
+    bare.execute("UPDATE user_credit_allocations SET allocated_credits = 0 WHERE user_id = %s", ann.user_id)
+    return bare.member(2_000), hold
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_what_a_hold_gives_back_leaves_the_pool_though_its_members_allocation_was_lowered(
+    bare: Books, lowered: tuple[Member, Row], end: str
+) -> None:
+    bob, hold = lowered
+    used = give_back(bare, hold, end)
+    refused = bare.refusal(bob.deduct(used + 1))
+    assert (refused.state, refused.figures["available"]) == ("CR402", used)
+    run_due(bare)
+    pool = bare.do(Call("get_pool", {"org_id": bare.org_id}))
+    assert (pool["total_credits"], pool["available_credits"]) == (used, 0)
+    assert bare.balance(bob) == (used, 0, 0)
+    assert (lots(bare), due_at(bare)) == ([(5_000, used, 5_000 - used)], None)
+    assert unexplained(bare) == []
+
+
+def test_what_was_spent_before_a_hold_gave_back_was_not_spent_from_what_it_kept(
+    bare: Books, lowered: tuple[Member, Row]
+) -> None:
+    bob, hold = lowered
+    bare.do(bare.add(2_000))
+    bare.do(bob.allocate(2_000))
+    bare.do(bob.deduct(1_500))
+    bare.do(bare.void(hold))
+    run_due(bare)
+    assert (bare.balance(bob), total(bare)) == ((2_000, 1_500, 0), 2_000)
+    assert lots(bare) == [(5_000, 0, 5_000)]
+    assert unexplained(bare) == []
+
+
+def test_a_hold_that_gives_back_waits_for_nobody_who_waits_for_it(
+    bare: Books, lowered: tuple[Member, Row]
+) -> None:
+    _, hold = lowered
+    busy = bare.connect()
+    with busy.transaction():
+        busy.execute("SELECT FROM organizations FOR NO KEY UPDATE")
+        assert bare.refusal(bare.void(hold)).state == "55P03"
+    bare.do(bare.void(hold))
+    assert run_due(bare) == 1
 
 
 def test_a_hold_that_keeps_credits_of_an_ended_lot_makes_no_charge_wait(
@@ -400,6 +461,47 @@ def test_a_capture_between_the_end_of_another_lot_and_the_sweep_uses_what_was_ke
     bare.do(bare.capture(hold))
     at(bare, 10.7)
     assert run_due(bare) == 1
+    assert lots(bare) == [(5_000, 2_000, 3_000), (3_000, 1_000, 2_000)]
+    assert unexplained(bare) == []
+
+
+@pytest.mark.parametrize("close", [False, True])
+def test_parts_between_the_end_of_another_lot_and_the_sweep_use_what_was_kept(
+    bare: Books, keeping: tuple[Member, Row], close: bool
+) -> None:
+    ann, hold = keeping
+    add_lot(bare, 3_000, days=10.5)
+    bare.do(ann.deduct(1_000))
+    at(bare, 10.6)
+    parts = [{"credits": 1_500, "request_id": "part"}]
+    bare.do(Call("charge_hold", {"hold_id": hold["hold_id"], "charges": parts, "close": close}))
+    at(bare, 10.7)
+    run_due(bare)
+    kept = (5_000, 1_500, 3_500) if close else (5_000, 2_000, 3_000)
+    assert lots(bare) == [kept, (3_000, 1_000, 2_000)]
+    assert unexplained(bare) == []
+
+
+def test_a_part_that_waits_while_another_lot_ends_uses_what_was_kept(
+    bare: Books, keeping: tuple[Member, Row]
+) -> None:
+    ann, hold = keeping
+    add_lot(bare, 3_000, days=10.5)
+    bare.do(ann.deduct(1_000))
+    at(bare, 10.49)
+    parts = [{"credits": 1_500, "request_id": "part"}]
+    let_the_clock_move_within_statements(bare)
+    busy, late = bare.connect(), bare.connect()
+    with ThreadPoolExecutor(1) as threads:
+        with busy.transaction():
+            busy.execute("UPDATE user_credit_allocations SET updated_at = ledger.now()")
+            coming = threads.submit(
+                outcome, Call("charge_hold", {"hold_id": hold["hold_id"], "charges": parts}), late
+            )
+            bare.until_blocked(late.info.backend_pid)
+            bare.execute("UPDATE clock SET moment = %s", NOON + 10.6 * DAY)
+        assert isinstance(coming.result(), dict)
+    run_due(bare)
     assert lots(bare) == [(5_000, 2_000, 3_000), (3_000, 1_000, 2_000)]
     assert unexplained(bare) == []
 

@@ -184,3 +184,23 @@ def test_what_is_missing_is_named(
     monkeypatch.delenv("APP_ID", raising=False)
     with pytest.raises(ConfigurationError, match=words):
         CrossApp(url, app_id=app_id)
+
+
+def test_a_closed_object_asks_nothing_more() -> None:
+    server = Server()
+    app = server.app()
+    app.login("user@example.com", "secret")
+    app.close()
+    with pytest.raises(ConfigurationError, match=r"close\(\) has ended this service"):
+        app.check()
+    assert [path for path, _, _ in server.seen] == ["auth"]
+
+
+@pytest.mark.anyio
+async def test_a_closed_object_asks_nothing_more_awaiting() -> None:
+    server = Server()
+    async with server.async_app() as app:
+        await app.login("user@example.com", "secret")
+    with pytest.raises(ConfigurationError, match=r"close\(\) has ended this service"):
+        await app.check()
+    assert [path for path, _, _ in server.seen] == ["auth"]

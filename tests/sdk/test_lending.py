@@ -55,6 +55,17 @@ def test_a_line_left_in_a_transaction_is_hung_up_and_its_place_is_free(lender: O
     assert not lender.lend().connection.closed
 
 
+def test_lines_that_idle_beside_a_lost_one_are_not_trusted(lender: OwnLender) -> None:
+    """A database that was started anew has lost them all; each would cost a call its answer."""
+    lines = [lender.lend() for _ in range(SIZE)]
+    for line in lines:
+        lender.take_back(line)
+    lost = lender.lend()
+    lost.connection.pgconn.finish()
+    lender.take_back(lost)
+    assert [line.connection.closed for line in lines] == [True, True]
+
+
 def test_who_cannot_connect_takes_no_place(lender: OwnLender, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise psycopg.OperationalError("no")

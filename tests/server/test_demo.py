@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString, NoReturn
 
 import psycopg
 import pytest
 
+from reference_server import serving
 from reference_server.demo import BooksOfOthersError, load_demo, refuse_books_of_others
 
 if TYPE_CHECKING:
@@ -104,8 +105,12 @@ def test_further_users_get_numbers_of_their_own(database_url: str) -> None:
     ids=["organisation", "user"],
 )
 def test_books_of_others_get_no_demonstration(
-    command: Command, database_url: str, statement: LiteralString
+    command: Command, database_url: str, statement: LiteralString, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def run(*_: object) -> NoReturn:
+        pytest.fail("It serves.")
+
+    monkeypatch.setattr(serving, "_run", run)
     with psycopg.connect(database_url) as connection:
         connection.execute(statement)
     for arguments, variables in (

@@ -100,6 +100,9 @@ class OwnLender:
             if line.is_reusable:
                 self._idle.append(line)
             else:
+                if line.connection.closed:
+                    # What ended it may have ended the others too: a database that was started anew.
+                    self._close_idle()
                 line.close()
             if self._closed:
                 self._close_idle()

@@ -28,6 +28,7 @@ from reference_server.callers import Session
 from reference_server.crossapp.endpoints import RESOURCES, Endpoint, Visit
 from reference_server.crossapp.payments import Payments
 from reference_server.crossapp.people import App, People, Person
+from reference_server.crossapp.recognising import recognise
 from reference_server.crossapp.tokens import LATE_SECONDS, Claim, is_app_id
 from reference_server.decoding import decode, operation_of
 from reference_server.encoding import JSON_TYPE, json_response, media_type, problem_response
@@ -158,28 +159,21 @@ class CrossAppApi:
         headers.update(await self.limiter.count_log_in("account", self.settings.logins_per_account, account))
         found = await self.people.find_login(login.app_id, _key_digest(request), login.email)
         app = App.of(found["app"])
-        person = await self._recognised(login, found["user"])
+        recognised = await recognise(self.people, self.passwords, login, found["user"])
         issued = await self.people.open_session(
-            login.app_id, person.id, app_user_id=login.app_user_id, app_metadata=login.app_metadata
+            login.app_id,
+            recognised.person.id,
+            app_user_id=login.app_user_id,
+            app_metadata=login.app_metadata,
+            password_hash=recognised.password_hash,
         )
         return AppSession(
             session_token=issued.token,
-            user=person.seen_by(app),
+            user=recognised.person.seen_by(app),
             app_info=app.info,
             permissions=app.permissions,
             expires_at=issued.expires_at,
         )
-
-    async def _recognised(self, login: crossapp.LogIn, user: dict[str, Any] | None) -> Person:
-        """Return whose password it is. Who is not known takes as long, and gets the same answer."""
-        kept: str | None = user["password_hash"] if user else None
-        fits = await self.passwords.fits(login.password, kept)
-        if not fits or user is None or kept is None:
-            raise InvalidTokenError("Email or password is wrong.")
-        better = await self.passwords.rehashed(login.password, kept)
-        if better is not None:
-            await self.people.rehash_password(user["user_id"], kept, better)
-        return Person.of(user)
 
 
 def _token(request: Request, fields: dict[str, Any]) -> str:

@@ -17,9 +17,11 @@ from reference_server.identities import ask
 GRACE_SECONDS = 60
 """How long a token works that was exchanged for a new one: the answer may be lost, and be asked for again."""
 
+WRONG_PASSWORD = "Email or password is wrong."  # noqa: S105 - a sentence
+
 _FIND_LOGIN = "SELECT identity.find_login($1, $2, $3)"
 _FIND_SESSION = "SELECT identity.find_app_session($1, $2, $3, $4)"
-_OPEN_SESSION = "SELECT identity.open_app_session($1, $2, $3, $4, $5::jsonb, $6, $7, $8)"
+_OPEN_SESSION = "SELECT identity.open_app_session($1, $2, $3, $4, $5::jsonb, $6, $7, $8, $9)"
 _CLOSE_SESSION = "SELECT identity.close_app_session($1)"
 _SIGNING_KEY = "SELECT identity.signing_key()"
 _KEEP_SIGNING_KEY = "SELECT identity.keep_signing_key($1, $2, $3)"
@@ -116,10 +118,12 @@ class People:
         app_user_id: str | None = None,
         app_metadata: Mapping[str, Any] | None = None,
         replaces: UUID | None = None,
+        password_hash: str | None = None,
     ) -> Issued:
         """Open a session and return its token; one that it replaces ends a little later.
 
-        Raises `InvalidTokenError` if that one has ended meanwhile.
+        Raises `InvalidTokenError` if that one has ended meanwhile, or if `password_hash` is no longer the
+        user's.
         """
         key = await self._signing_key()
         issued = issue(key["kid"], key["private_key"], app_id, user_id)
@@ -136,18 +140,19 @@ class People:
             ends,
             replaces,
             GRACE_SECONDS,
+            password_hash,
         )
         if not is_open:
-            raise InvalidTokenError
+            raise InvalidTokenError(WRONG_PASSWORD if password_hash else None)
         return issued
 
     async def close_session(self, jti: UUID) -> None:
         """End a session, and all that came of the same log-in."""
         await ask(self.backend, _CLOSE_SESSION, jti)
 
-    async def rehash_password(self, user_id: int, old: str, new: str) -> None:
-        """Replace the hash of a password by another one of the same."""
-        await ask(self.backend, _REHASH, user_id, old, new)
+    async def rehash_password(self, user_id: int, old: str, new: str) -> bool:
+        """Replace the hash of a password by another one of the same; say whether it still was that hash."""
+        return bool(await ask(self.backend, _REHASH, user_id, old, new))
 
     async def note_usage(self, app_id: str, transaction_id: int) -> None:
         """Note for which application a charge was taken."""

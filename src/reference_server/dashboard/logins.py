@@ -21,7 +21,8 @@ from credit_sdk.errors import (
 from credit_sdk.operations import crossapp, parse
 from reference_server.auth import credential_of
 from reference_server.cookies import set_session
-from reference_server.crossapp.people import People, Person
+from reference_server.crossapp.people import WRONG_PASSWORD, People
+from reference_server.crossapp.recognising import Recognised, recognise
 from reference_server.dashboard.forms import Form, read_fields, read_form
 from reference_server.dashboard.rendering import BASE_PATH, Pages
 from reference_server.encoding import headers_of
@@ -31,7 +32,6 @@ from reference_server.origins import is_forged
 from reference_server.passwords import PasswordCheck
 from reference_server.settings import Settings
 
-_WRONG = "Email or password is wrong."
 _OWN_PAGE = re.compile(r"/dashboard(?:[/?][!-\[\]-~]{0,1023})?", re.ASCII)
 
 
@@ -63,13 +63,11 @@ class LogIns:
             address = client_address(request, self.settings.trusted_proxies)
             await self.limiter.count_log_in("address", self.settings.logins_per_address, address)
             entered = await read_form(request, self.settings.body_seconds)
-            person = await self._recognised(entered)
+            token = await self._opened(await self._recognised(entered))
         except (InvalidTokenError, ValidationFailedError):
-            return self._refused(entered, InvalidTokenError(_WRONG))
+            return self._refused(entered, InvalidTokenError(WRONG_PASSWORD))
         except RateLimitedError as error:
             return self._refused(entered, error)
-        user_id = person.subject or str(person.id)
-        token = await open_session(self.backend, user_id, is_system_admin=False)
         response = RedirectResponse(_own_page(entered.get("return_to")), 303)
         set_session(response, self.settings, token)
         return response
@@ -85,21 +83,23 @@ class LogIns:
         set_session(response, self.settings, "")
         return response
 
-    async def _recognised(self, entered: Mapping[str, str]) -> Person:
-        """Return whose password it is. Who is not known takes as long, and gets the same answer."""
+    async def _opened(self, recognised: Recognised) -> str:
+        person = recognised.person
+        return await open_session(
+            self.backend,
+            person.subject or str(person.id),
+            is_system_admin=False,
+            password_hash=recognised.password_hash,
+        )
+
+    async def _recognised(self, entered: Mapping[str, str]) -> Recognised:
         given = {name: entered[name] for name in ("email", "password") if name in entered}
         login = parse(crossapp.LogIn, {"app_id": "dashboard", **given})
         account = sha256(login.email.lower().encode()).hexdigest()
         await self.limiter.count_log_in("account", self.settings.logins_per_account, account)
         people = People(self.backend)
         user: dict[str, Any] | None = (await people.find_login(login.app_id, None, login.email))["user"]
-        kept: str | None = user["password_hash"] if user else None
-        if not await self.passwords.fits(login.password, kept) or user is None or kept is None:
-            raise InvalidTokenError(_WRONG)
-        better = await self.passwords.rehashed(login.password, kept)
-        if better is not None:
-            await people.rehash_password(user["user_id"], kept, better)
-        return Person.of(user)
+        return await recognise(people, self.passwords, login, user)
 
     def _refused(self, entered: Mapping[str, str], error: CreditError) -> Response:
         form = Form(entered={"email": entered.get("email", "")}, problems={"email": error.detail})

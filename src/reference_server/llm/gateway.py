@@ -31,7 +31,7 @@ from reference_server.llm.meter import Bill, Meter
 from reference_server.llm.payers import ORGANIZATION_HEADER, Payers, payer_of, terms_of
 from reference_server.llm.prices import Model, Tariff
 from reference_server.llm.problems import ClientGoneError, UpstreamError, error_response
-from reference_server.llm.requests import SERVICES, Asked, Service, read
+from reference_server.llm.requests import LARGE_BODY, SERVICES, Asked, Service, read
 from reference_server.llm.streaming import MeteredStream, bill_headers, until_gone
 from reference_server.llm.upstreams import Upstreams
 from reference_server.observing import name_route
@@ -117,8 +117,7 @@ class Gateway:
     ) -> ASGIApp:
         asked = await self._read(service, request)
         model = await self.catalogue.find(asked.model, service.kind, asked.power_level)
-        prompt = asked.prompt_tokens()
-        estimate = asked.estimate(model, prompt)
+        estimate = asked.estimate(model)
         payer = await payer_of(
             caller, request.headers.get(ORGANIZATION_HEADER), asked.body.get("user"), self.payers
         )
@@ -135,13 +134,16 @@ class Gateway:
         meter = Meter(self.api.ledger, payer, tariff, service.service_type, metadata)
         await meter.open(tariff.credits(estimate), request.headers.get(IDEMPOTENCY_HEADER))
         if asked.stream:
-            return MeteredStream(self.upstreams, meter, asked, terms.own_key, prompt, headers)
+            return MeteredStream(self.upstreams, meter, asked, terms.own_key, asked.prompt_tokens, headers)
         return await self._ask(request, meter, asked, terms.own_key, headers)
 
     async def _read(self, service: Service, request: Request) -> Asked:
         require_json(request)
         body = await read_body(request, largest=LARGEST_BODY, seconds=self.api.settings.body_seconds)
-        return read(service, body, request.headers.get(POWER_HEADER))
+        level = request.headers.get(POWER_HEADER)
+        if len(body) > LARGE_BODY:
+            return await anyio.to_thread.run_sync(read, service, body, level)
+        return read(service, body, level)
 
     async def _ask(
         self, request: Request, meter: Meter, asked: Asked, own_key: str | None, headers: dict[str, str]
@@ -169,10 +171,10 @@ def _used(asked: Asked, answer: dict[str, Any]) -> TokenUsage:
     usage = reported_usage(answer.get("usage"))
     if asked.service.kind == "embedding":
         _list_in(answer, "data")
-        return usage or TokenUsage(asked.prompt_tokens())
+        return usage or TokenUsage(asked.prompt_tokens)
     choices = _list_in(answer, "choices")
     size = sum(size_of_text(choice.get("message")) for choice in choices if isinstance(choice, dict))
-    return usage or TokenUsage(asked.prompt_tokens(), tokens_of(size))
+    return usage or TokenUsage(asked.prompt_tokens, tokens_of(size))
 
 
 def _list_in(answer: dict[str, Any], name: str) -> list[Any]:

@@ -13,10 +13,12 @@ from credit_sdk.token_counting import tokens_of_chat, tokens_of_input
 from reference_server.llm.prices import Kind, Model, PowerLevel
 from reference_server.llm.problems import InvalidRequestError
 
+LARGE_BODY = 256 * 1024
+"""A body of more bytes than this takes long enough to read that others would notice."""
 MOST_CHOICES = 128
 MOST_IMAGES = 10
 LONGEST_NAME = 100
-SPARE_LEVELS = 100
+SPARE_LEVELS = 150
 BOUNDS = ("max_completion_tokens", "max_tokens")
 _LEVELS = get_args(PowerLevel)
 _OUR_OWN = ("power_level", "task_type")
@@ -44,6 +46,8 @@ class Asked:
     task_type: str
     stream: bool
     wants_usage: bool
+    prompt_tokens: int
+    """How many tokens the prompt is, about."""
 
     def for_upstream(self, model: Model) -> dict[str, Any]:
         """Return the body for a provider: a stream always ends with its usage."""
@@ -53,26 +57,23 @@ class Asked:
             body["stream_options"] = (self.body.get("stream_options") or {}) | {"include_usage": True}
         return body
 
-    def prompt_tokens(self) -> int:
-        """Return how many tokens the prompt is, about."""
-        if self.service.kind == "chat":
-            return tokens_of_chat(self.body)
-        return tokens_of_input(self.body.get("input")) if self.service.kind == "embedding" else 0
-
-    def estimate(self, model: Model, prompt: int) -> TokenUsage:
+    def estimate(self, model: Model) -> TokenUsage:
         """Return what the call may use; raise `InvalidRequestError` for more than the model gives."""
         if self.service.kind == "image":
             return TokenUsage(images=_whole(self.body, "n", MOST_IMAGES) or 1)
         if self.service.kind == "embedding":
-            return TokenUsage(prompt)
+            return TokenUsage(self.prompt_tokens)
         # Which of the two a provider goes by is not known here.
         bounds = [_whole(self.body, name, model.largest_output) for name in BOUNDS]
         bound = max(filter(None, bounds), default=min(USUAL_OUTPUT, model.largest_output))
-        return TokenUsage(prompt, bound * (_whole(self.body, "n", MOST_CHOICES) or 1))
+        return TokenUsage(self.prompt_tokens, bound * (_whole(self.body, "n", MOST_CHOICES) or 1))
 
 
 def read(service: Service, body: bytes, default_level: str | None = None) -> Asked:
-    """Return what a body asks for; raise `MalformedRequestError`, `InvalidRequestError`."""
+    """Return what a body asks for; raise `MalformedRequestError`, `InvalidRequestError`.
+
+    That of a large body is for a thread.
+    """
     asked = _parse(body)
     level = asked.get("power_level", default_level)
     if level is not None and level not in _LEVELS:
@@ -93,7 +94,14 @@ def read(service: Service, body: bytes, default_level: str | None = None) -> Ask
         raise InvalidRequestError("stream_options must be an object.", param="stream_options")
     service.check(asked)
     wants_usage = options.get("include_usage") is True
-    return Asked(service, asked, model, cast("PowerLevel | None", level), task, stream, wants_usage)
+    level = cast("PowerLevel | None", level)
+    return Asked(service, asked, model, level, task, stream, wants_usage, _prompt_tokens(service, asked))
+
+
+def _prompt_tokens(service: Service, body: dict[str, Any]) -> int:
+    if service.kind == "chat":
+        return tokens_of_chat(body)
+    return tokens_of_input(body.get("input")) if service.kind == "embedding" else 0
 
 
 def _check_chat(body: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 -- choices of a default at a lock of the user's; both are waited for in this order.
 --
 -- Repeating a call changes nothing. Without `is_default`, a member's default stays what it is. Who comes back
--- has the allocation that they left.
+-- has the allocation that they left; one that somebody switched off stays off.
 CREATE OR REPLACE FUNCTION ledger.add_member(
   org_id TEXT, user_id TEXT, role TEXT DEFAULT 'member', is_default BOOLEAN DEFAULT FALSE
 ) RETURNS ledger.member
@@ -50,10 +50,10 @@ BEGIN
   END IF;
 
   UPDATE public.user_credit_allocations AS allocation
-  SET is_active = TRUE, updated_at = ledger.now()
+  SET is_active = TRUE, has_left = FALSE, updated_at = ledger.now()
   WHERE allocation.org_id = add_member.org_id
     AND allocation.user_id = add_member.user_id
-    AND NOT allocation.is_active
+    AND allocation.has_left
     AND NOT EXISTS (
       SELECT FROM public.organization_members AS member
       WHERE member.org_id = add_member.org_id AND member.user_id = add_member.user_id

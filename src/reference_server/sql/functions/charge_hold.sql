@@ -25,6 +25,10 @@ DECLARE
   _taken BIGINT;
   _receipts JSON;
 BEGIN
+  IF _hold.ended_lots IS NOT NULL THEN
+    -- What is over its time expires before the part is taken out of what the hold keeps.
+    PERFORM ledger.lock_allocations(_hold.org_id, ARRAY[_hold.user_id]);
+  END IF;
   SELECT allocation.* INTO _account
   FROM public.user_credit_allocations AS allocation
   WHERE allocation.org_id = _hold.org_id AND allocation.user_id = _hold.user_id

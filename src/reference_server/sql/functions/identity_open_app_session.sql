@@ -1,13 +1,17 @@
 -- Invariant: what was ended opens nothing. Opens a session of a user in an application, in the user's own
 -- name. One that it replaces ends a little later (`grace`, in seconds), so that a request whose answer was
--- lost can be repeated; if it has ended meanwhile, there is no new one, and the answer is FALSE.
+-- lost can be repeated; if it has ended meanwhile, there is no new one, and the answer is FALSE. So it is for
+-- a log-in whose password was changed since it was compared: `password_hash` is what it fitted.
+--
+-- The user's row is locked before anything is looked at: whoever gives a new password, and then ends what is
+-- open, either finds this session or is found here.
 --
 -- The user's sessions that nobody can exchange any more are forgotten.
 DROP FUNCTION IF EXISTS identity.open_app_session(
   UUID, TEXT, BIGINT, TEXT, JSONB, TIMESTAMPTZ, UUID, INTEGER
-); -- it answered nothing
+); -- it knew nothing of passwords
 
-CREATE FUNCTION identity.open_app_session(
+CREATE OR REPLACE FUNCTION identity.open_app_session(
   jti UUID,
   app_id TEXT,
   user_id BIGINT,
@@ -15,7 +19,8 @@ CREATE FUNCTION identity.open_app_session(
   app_metadata JSONB,
   expires_at TIMESTAMPTZ,
   replaces UUID,
-  grace INTEGER
+  grace INTEGER,
+  password_hash TEXT DEFAULT NULL
 ) RETURNS BOOLEAN
 LANGUAGE plpgsql
 VOLATILE
@@ -27,6 +32,9 @@ DECLARE
   _log_in CONSTANT UUID := identity.log_in_of(replaces);
   _old public.cross_app_sessions;
 BEGIN
+  IF NOT identity.still_has_password(user_id, password_hash) THEN
+    RETURN FALSE;
+  END IF;
   UPDATE public.cross_app_sessions AS s
   SET revoked_at = least(s.revoked_at, ledger.now() + make_interval(secs => grace))
   WHERE s.jti = replaces AND (s.revoked_at IS NULL OR s.revoked_at > ledger.now())

@@ -1,6 +1,6 @@
 -- Invariant: who has left an organisation spends nothing of it, whoever removed them and however. What was
 -- held before can be captured: the work is done. An allocation of somebody who never was a member stays good,
--- since it is given by hand.
+-- since it is given by hand. Who was stopped before has not left: coming back does not let them go on.
 CREATE OR REPLACE FUNCTION ledger.stop_spending() RETURNS TRIGGER
 LANGUAGE plpgsql
 VOLATILE
@@ -9,7 +9,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   UPDATE public.user_credit_allocations AS allocation
-  SET is_active = FALSE, updated_at = ledger.now()
+  SET is_active = FALSE, has_left = TRUE, updated_at = ledger.now()
   WHERE allocation.org_id = OLD.org_id
     AND allocation.user_id = OLD.user_id
     AND allocation.is_active
