@@ -47,6 +47,31 @@ def test_a_process_that_died_has_spent_what_it_said_and_its_heir_gives_back_the_
     assert town.books() == (30, 0)
 
 
+def test_settling_waits_for_what_the_background_is_taking_over(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = town.process()
+    process.spend(10, request_id="job")
+    process.kill()
+    heir = town.process()
+    is_taken, is_settled = threading.Event(), threading.Event()
+
+    def read_slowly(lines: Any) -> Any:
+        is_taken.set()
+        is_settled.wait(0.3)
+        return read_lines(lines)
+
+    monkeypatch.setattr(all_leases, "read_lines", read_slowly)
+    background = threading.Thread(target=heir.leases.attend)
+    background.start()
+    is_taken.wait()
+    heir.billing.settle_leases()
+    charged = town.charged()
+    is_settled.set()
+    background.join()
+    assert charged == {"job": 10}
+
+
 def test_what_a_living_process_writes_is_left_alone(town: Town) -> None:
     process = town.process()
     process.spend(10)

@@ -65,6 +65,7 @@ class Leases:
         self._clock = clock
         self._lock = threading.Lock()
         self._opening = threading.Lock()
+        self._taking_over = threading.Lock()
         self._lessees: dict[tuple[str, str, LeasePolicy], Lessee] = {}
         self._active: dict[Lessee, None] = {}
         self._journals: dict[float, Journal] = {}
@@ -242,23 +243,28 @@ class Leases:
         return True
 
     def _take_over_left(self) -> None:
-        for path in _left_in(self._place):
-            assert self._place is not None  # noqa: S101 - nothing is left where there is no place
-            claimed = path.with_name(f"{self._place.slot}-{path.name.partition('-')[2]}")
-            try:
-                path.rename(claimed)
-                with claimed.open("rb") as file:
-                    told, damaged = read_lines(file)
-            except FileNotFoundError:
-                continue  # Another process was faster.
-            except OSError as error:
-                _put_aside(claimed, error)
-                continue
-            if damaged:
-                _keep_damaged(claimed, damaged)
-            taken_over = _LeftFile(claimed, [self._take_over(left) for left in told])
-            with self._lock:
-                self._left.append(taken_over)
+        # A file that is claimed is not found again: whoever settles all waits until its leases are known.
+        with self._taking_over:
+            for path in _left_in(self._place):
+                self._claim(path)
+
+    def _claim(self, path: Path) -> None:
+        assert self._place is not None  # noqa: S101 - nothing is left where there is no place
+        claimed = path.with_name(f"{self._place.slot}-{path.name.partition('-')[2]}")
+        try:
+            path.rename(claimed)
+            with claimed.open("rb") as file:
+                told, damaged = read_lines(file)
+        except FileNotFoundError:
+            return  # Another process was faster.
+        except OSError as error:
+            _put_aside(claimed, error)
+            return
+        if damaged:
+            _keep_damaged(claimed, damaged)
+        taken_over = _LeftFile(claimed, [self._take_over(left) for left in told])
+        with self._lock:
+            self._left.append(taken_over)
 
     def _take_over(self, left: LeftLease) -> Lease:
         terms = left.terms
