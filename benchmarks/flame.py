@@ -71,7 +71,10 @@ def sampled(call: Callable[[], object], calls: int, *, warm_up: bool = True) -> 
     stacks: Counter[Stack] = Counter()
 
     def look(_: int, frame: FrameType | None) -> None:
-        stacks[tuple(_names(frame))[::-1]] += 1
+        stack = tuple(_names(frame))[::-1]
+        # Between two calls there is none.
+        if stack:
+            stacks[stack] += 1
 
     if warm_up:
         call()

@@ -43,6 +43,8 @@ class _Thread:
 
     stopping: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    delivering: threading.RLock = field(default_factory=threading.RLock)
+    """Held while a charge is delivered: whoever delivers beside the background waits for what it has."""
     thread: threading.Thread | None = None
     is_wanted: bool = False
 
@@ -141,16 +143,19 @@ class Courier:
 
         Raises `OutboxError`.
         """
-        self._write_again()
         delivered = released = kept = away = 0
         charged = Decimal(0)
-        waiting = self.outbox.deliverable(self.destination)
+        delivering = self._background.get().delivering
+        with delivering:
+            self._write_again()
+            waiting = self.outbox.deliverable(self.destination)
         for number, entry_id in enumerate(waiting):
-            pending = self.outbox.claim(entry_id)
-            if pending is None:
-                continue
             try:
-                settled = self._settle(pending)
+                with delivering:
+                    pending = self.outbox.claim(entry_id)
+                    if pending is None:
+                        continue
+                    settled = self._settle(pending)
             except UnavailableError:
                 kept += 1
                 away += 1

@@ -5,6 +5,7 @@ id, and the amount in thousandths of a credit.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -34,6 +35,8 @@ class Crowd:
     seed: int
     tasks: int
     log: str
+    begin: str
+    """A file that is there when all processes are: then they begin."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -100,8 +103,12 @@ class Member:
 
 
 def run(document: dict[str, Any]) -> None:
-    """Let all tasks charge at once."""
-    asyncio.run(_run(Crowd(**document)))
+    """Let all tasks charge at once, and all processes begin together."""
+    crowd = Crowd(**document)
+    Path(crowd.log).touch()
+    while not Path(crowd.begin).exists():
+        time.sleep(0.005)
+    asyncio.run(_run(crowd))
 
 
 async def _run(crowd: Crowd) -> None:

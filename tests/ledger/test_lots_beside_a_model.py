@@ -135,6 +135,9 @@ class Both:
             assert self.books.refusal(self.member.deduct(credits)).figures["available"] == self.model.free
 
     def _hold(self, credits: int) -> None:
+        # A moment later than others, so that no two are of the same age.
+        self.model.now += timedelta(milliseconds=1)
+        set_clock(self.books, self.model.now)
         call = self.member.hold(credits, ttl_seconds=int(TTL.total_seconds()))
         if credits <= self.model.free:
             self.model.sweep()

@@ -1,6 +1,7 @@
 """Charges that could not be confirmed are settled: in the background, at the next start, on request."""
 
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from decimal import Decimal
@@ -19,7 +20,7 @@ from credit_sdk import (
     Retries,
     UnavailableError,
 )
-from credit_sdk._courier import MOST_UNANSWERED
+from credit_sdk._courier import MOST_UNANSWERED, Courier
 from credit_sdk._flows import HandOver
 from credit_sdk.errors import ConflictError, CreditError, UnexpectedResponseError
 from credit_sdk.models import PendingCharge
@@ -75,6 +76,30 @@ def wait_until_empty(billing: Any) -> None:
         thread.join(60)
     billing.flush_outbox()
     assert billing.pending_charges() == []
+
+
+def test_flushing_waits_for_what_the_background_is_delivering(
+    make_service: MakeService, left: Left, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    billing = make_service()
+    Fault(billing, CaptureHold, error=UnavailableError(), after=False)
+    with billing.charge(ADA, 50, service_type="print_job"):
+        print_label()
+    billing.close()
+    settle, is_begun, is_flushed = Courier._settle, threading.Event(), threading.Event()
+
+    def settle_slowly(courier: Courier, pending: PendingCharge) -> Decimal | None:
+        is_begun.set()
+        is_flushed.wait(0.3)
+        return settle(courier, pending)
+
+    monkeypatch.setattr(Courier, "_settle", settle_slowly)
+    another = make_service()
+    is_begun.wait()
+    another.flush_outbox()
+    found = left(), another.pending_charges()
+    is_flushed.set()
+    assert found == ((950, 0), [])
 
 
 def test_the_background_delivers_as_soon_as_the_books_are_back(make_service: MakeService, left: Left) -> None:

@@ -55,8 +55,8 @@ def the_prompt_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def one_choice_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    def estimated(asked: Asked, model: Model, prompt: int) -> TokenUsage:
-        return estimate(replace(asked, body=asked.body | {"n": 1}), model, prompt)
+    def estimated(asked: Asked, model: Model) -> TokenUsage:
+        return estimate(replace(asked, body=asked.body | {"n": 1}), model)
 
     estimate = Asked.estimate
     monkeypatch.setattr(Asked, "estimate", estimated)
