@@ -163,3 +163,15 @@ def test_what_is_charged_together_reads_nothing_of_a_long_history(
         own_books.do(make_call("capture_hold_batch", org | {"captures": captures}))
         [after] = own_books.execute(read)
     assert after["rows"] - before["rows"] < 20 * count
+
+
+def test_a_charge_reads_no_other_open_holds_before_there_are_statistics(own_books: Books) -> None:
+    ann = own_books.member()
+    for _ in range(20):
+        own_books.do(ann.hold(5))
+    read = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'credit_holds_overdue'"
+    own_books.execute("SELECT pg_stat_force_next_flush()")
+    before = own_books.execute(read)
+    own_books.do(ann.deduct(5))
+    own_books.execute("SELECT pg_stat_force_next_flush()")
+    assert own_books.execute(read) == before
