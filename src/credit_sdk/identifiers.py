@@ -6,10 +6,8 @@ import time
 _MICROSECONDS = 1_000
 _RANDOM_BYTES = 10
 _IDS_AT_ONCE = 64
-_random: list[str] = []
-"""Random bits that no id has used: to ask the kernel takes longer than all the rest."""
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_random.clear)
+_random: dict[int, list[str]] = {}
+"""Random bits that no id has used, by process: to ask the kernel takes longer than all the rest."""
 
 
 def new_request_id() -> str:
@@ -18,8 +16,8 @@ def new_request_id() -> str:
     Ids that begin with the time meet on few pages of the index that makes them unique.
     """
     try:
-        bits = _random.pop()
-    except IndexError:
+        bits = _random[os.getpid()].pop()
+    except (KeyError, IndexError):
         bits = _more_random()
     return f"req_{time.time_ns() // _MICROSECONDS:013x}{bits}"
 
@@ -27,8 +25,12 @@ def new_request_id() -> str:
 def _more_random() -> str:
     drawn = os.urandom(_RANDOM_BYTES * _IDS_AT_ONCE).hex()
     length = 2 * _RANDOM_BYTES
-    _random.extend(drawn[begin : begin + length] for begin in range(length, len(drawn), length))
-    return drawn[:length]
+    bits = [drawn[begin : begin + length] for begin in range(0, len(drawn), length)]
+    own = bits.pop()
+    # Another process's, if this one is its child, are not this one's to use.
+    _random.clear()
+    _random[os.getpid()] = bits
+    return own
 
 
 def new_entry_id() -> str:

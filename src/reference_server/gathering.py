@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from psycopg.errors import DeadlockDetected, SerializationFailure
+from psycopg.errors import DeadlockDetected, LockNotAvailable, SerializationFailure
 
 from credit_sdk.backends.sql import DEFAULT_POOL_SIZE, Actor
 from credit_sdk.errors import ConfigurationError, CreditError, OutcomeUnknownError, UnavailableError
@@ -282,5 +282,5 @@ def _was_undone_for_one(error: CreditError) -> bool:
     if isinstance(error, OutcomeUnknownError | ConfigurationError):
         return False
     if isinstance(error, UnavailableError):
-        return isinstance(error.__cause__, DeadlockDetected | SerializationFailure)
+        return isinstance(error.__cause__, DeadlockDetected | SerializationFailure | LockNotAvailable)
     return True

@@ -4,6 +4,7 @@ To send is the most expensive thing that a server does for a charge, and whoever
 """
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -30,6 +31,10 @@ class HoldingTransport:
         elif data:
             self._held = data
             self._call_soon(self._let_go)
+
+    def writelines(self, parts: Iterable[bytes]) -> None:
+        """Send them behind what is held."""
+        self.write(b"".join(parts))
 
     def close(self) -> None:
         """Send what is held, and close."""

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.ledger.conftest import Call, outcome, set_clock
+from tests.ledger.conftest import Call, Member, outcome, set_clock
 
 if TYPE_CHECKING:
-    from tests.ledger.conftest import Books, Member, Row
+    from tests.ledger.conftest import Books, Row
 
 NOON = datetime(2026, 3, 20, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -419,6 +419,25 @@ def test_a_hold_that_gives_back_waits_for_nobody_who_waits_for_it(
         assert bare.refusal(bare.void(hold)).state == "55P03"
     bare.do(bare.void(hold))
     assert run_due(bare) == 1
+
+
+def test_a_sweep_leaves_out_an_organisation_that_is_busy_and_no_other(
+    bare: Books, lowered: tuple[Member, Row]
+) -> None:
+    _, kept = lowered
+    other = Member(f"{bare.org_id}-other", "ann")
+    bare.execute("INSERT INTO organizations (id, name) VALUES (%s, %s)", other.org_id, other.org_id)
+    bare.execute("INSERT INTO organization_members (org_id, user_id) VALUES (%s, 'ann')", other.org_id)
+    bare.do(Call("add_credits", {"org_id": other.org_id, "credits": 1_000}))
+    bare.do(other.allocate(1_000))
+    plain = bare.do(other.hold(500))
+    for hold in (kept, plain):
+        bare.make_overdue(hold)
+    busy = bare.connect()
+    with busy.transaction():
+        busy.execute("SELECT FROM organizations WHERE id = %s FOR NO KEY UPDATE", [bare.org_id])
+        assert bare.do(Call("expire_holds", {}))["expired"] == 1
+    assert bare.do(Call("expire_holds", {}))["expired"] == 1
 
 
 def test_a_hold_that_keeps_credits_of_an_ended_lot_makes_no_charge_wait(

@@ -92,6 +92,8 @@ class FakeStripe:
         if refusal in {"card_declined", "authentication_required"}:
             self.requests.append({"path": request.url.path, "form": form})
             return _error(402, "card_error", "Your card was declined.", refusal)
+        if refusal == "currency":
+            return _error(400, "invalid_request_error", "Not in this currency", "parameter_invalid")
         if refusal == UNKNOWN or form.get("customer", "").startswith("cus_unknown"):
             self.requests.append({"path": request.url.path, "form": form})
             return _error(400, "invalid_request_error", "No such PaymentMethod", UNKNOWN)

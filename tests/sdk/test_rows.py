@@ -85,7 +85,7 @@ def test_columns_may_come_in_another_order_and_with_others() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"user_id": None}, {"charge_id": str(ID)}, {"created_at": "2026-01-02"}, {"replayed": 0}],
+    [{"user_id": None}, {"charge_id": "first"}, {"created_at": "soon"}, {"replayed": "perhaps"}],
     ids=str,
 )
 def test_a_row_of_other_types_is_looked_at(wrong: dict[str, Any]) -> None:
@@ -93,6 +93,11 @@ def test_a_row_of_other_types_is_looked_at(wrong: dict[str, Any]) -> None:
     for _ in range(2):
         with pytest.raises(ValidationError):
             read(Receipt, CHARGE | wrong)
+
+
+def test_an_application_may_have_types_read_as_texts() -> None:
+    as_texts = CHARGE | {"charge_id": str(ID), "created_at": CHARGE["created_at"].isoformat()}
+    assert [read(Receipt, as_texts) for _ in range(2)] == [read(Receipt, CHARGE)] * 2
 
 
 def test_a_charge_of_nothing_is_none() -> None:

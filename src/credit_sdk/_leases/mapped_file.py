@@ -74,7 +74,10 @@ class MappedFile:
 
     def _grown(self, room: int) -> mmap.mmap:
         _allocate(self.descriptor, self._room, room)
-        memory = mmap.mmap(self.descriptor, room)
+        try:
+            memory = mmap.mmap(self.descriptor, room)
+        except ValueError:
+            raise OSError(errno.EIO, "somebody else has made it shorter") from None
         self._room = room
         return memory
 

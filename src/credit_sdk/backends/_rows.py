@@ -11,7 +11,7 @@ from functools import cache
 from operator import itemgetter
 from typing import Any, get_args, get_type_hints
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from credit_sdk.amounts import Balance, Taken
 from credit_sdk.models import CreditCheck, Hold, Receipt, Spending
@@ -50,7 +50,12 @@ def row_reader(kind: type[BaseModel], columns: tuple[str, ...], scale: int) -> R
         types = tuple(map(type, row))
         if types in validated:
             return _made_of(kind, values, given)
-        result = kind.model_validate({name: values[name] for name in names}, strict=True)
+        known = {name: values[name] for name in names}
+        try:
+            result = kind.model_validate(known, strict=True)
+        except ValidationError:
+            # An application may have told psycopg to read a type as another one: then each row is looked at.
+            return kind.model_validate(known)
         validated.add(types)
         return result
 

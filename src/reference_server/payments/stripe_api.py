@@ -121,14 +121,19 @@ def _paid_by(intent: "PaymentIntent") -> str:
 
 
 async def _answered_or_refused(call: Awaitable[T]) -> T:
-    """Take it for a refusal, too, that a card or a customer is gone: asking again would change nothing."""
+    """Take it for a refusal, too, that a card or a customer is gone: asking again would change nothing.
+
+    Not so for other wrong requests: they are ours, or of the seller's own account, and no customer's.
+    """
     import stripe  # noqa: PLC0415
 
     async def answer() -> T:
         try:
             return await call
         except stripe.InvalidRequestError as error:
-            raise PaymentRefusedError(error.code or "invalid_request") from None
+            if error.code != "resource_missing":
+                raise
+            raise PaymentRefusedError(error.code) from None
 
     return await _answered(answer())
 

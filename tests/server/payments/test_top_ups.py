@@ -209,6 +209,14 @@ async def test_three_failures_switch_it_off_and_raise_one_alert(
     assert await top_ups.run() == 1
 
 
+async def test_what_is_wrong_with_the_sellers_own_request_fails_no_top_up(
+    customer: Customer, top_ups: TopUps
+) -> None:
+    customer.set(card="pm_currency")
+    await top_ups.run()
+    assert [status for status, *_ in customer.all()] == ["open"]
+
+
 @pytest.mark.parametrize("was_asked", [False, True], ids=["new", "asked, and lost"])
 async def test_a_customer_whom_stripe_does_not_know_fails_like_a_card(
     books: Shop, top_ups: TopUps, *, was_asked: bool

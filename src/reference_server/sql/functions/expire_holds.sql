@@ -32,7 +32,13 @@ BEGIN
     ORDER BY allocation.id
     FOR NO KEY UPDATE SKIP LOCKED
   ) AS locked;
-  expired := ledger.expire_holds_of(_allocation_ids, "limit" => expire_holds."limit");
+  BEGIN
+    expired := ledger.expire_holds_of(_allocation_ids, "limit" => expire_holds."limit");
+  EXCEPTION
+    -- What a hold kept of a lot is taken under the lock of its organisation, which somebody has.
+    WHEN lock_not_available THEN
+      expired := ledger.expire_holds_apart(_allocation_ids, expire_holds."limit");
+  END;
 
   FOR _organization IN
     SELECT locked.org_id, array_agg(locked.id) AS allocation_ids

@@ -40,7 +40,7 @@ BEGIN
     UPDATE public.credit_pools AS pool
     SET lots_spent_credits = pool.lots_spent_credits - _part.credits
     WHERE pool.org_id = NEW.org_id;
-    _is_there := _part.credits <= (
+    _is_there := coalesce(_part.credits <= (
       SELECT
         greatest(pool.available_credits, 0)
         + greatest(allocation.allocated_credits - allocation.used_credits - allocation.held_credits, 0)
@@ -48,7 +48,7 @@ BEGIN
       INNER JOIN public.user_credit_allocations AS allocation
         ON allocation.org_id = pool.org_id AND allocation.user_id = NEW.user_id
       WHERE pool.org_id = NEW.org_id
-    );
+    ), FALSE);
     IF NOT _is_there THEN
       PERFORM FROM public.organizations AS organization
       WHERE organization.id = NEW.org_id

@@ -32,7 +32,7 @@ BEGIN
           AND bought.status <> 'failed'
           AND bought.created_at >= date_trunc('month', _top_up.created_at, 'UTC')
       )
-  ) AND payments.can_be_given(_top_up.customer_id);
+  ) AND coalesce(payments.can_be_given(_top_up.customer_id), FALSE);
   IF NOT _is_wanted THEN
     UPDATE public.top_ups AS row
     SET status = 'failed', error = 'withdrawn', updated_at = ledger.now()
