@@ -172,7 +172,9 @@ class Till:
         await self.connections.close_async()
 
     def quote(self, request: ChargeRequest) -> Quote:
-        """Work out what does not depend on who pays."""
+        """Work out what does not depend on who pays; raises `ConfigurationError` for what cannot work."""
+        if request.lease is not None:
+            self.check_lease(request.lease)
         cost = self.prices[request.service_type] if request.credits is None else parse_price(request.credits)
         estimate = cost if request.estimate is None else parse_price(request.estimate, argument="estimate")
         policy = request.policy or self.policy

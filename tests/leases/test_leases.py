@@ -483,5 +483,10 @@ def test_leases_without_a_place_for_their_journal_are_refused() -> None:
     billing = CreditDeductionService("https://books.example", api_key="k", outbox=False)
     with pytest.raises(ConfigurationError, match="outbox"):
         billing.billable("lookup", cost=1, lease=LeasePolicy(credits=1))(lambda account: account)
+    with pytest.raises(ConfigurationError, match="outbox"):
+        billing.charge(ADA, 1, service_type="lookup", lease=LeasePolicy(credits=1))
+    wrong: Any = 500
+    with pytest.raises(ConfigurationError, match="LeasePolicy"):
+        billing.charge(ADA, 1, service_type="lookup", lease=wrong)
     with pytest.raises(ConfigurationError, match="LeasePolicy"):
         CreditDeductionService(MemoryLedger(), lease=5)  # type: ignore[arg-type]  # as in untyped code
