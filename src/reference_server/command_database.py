@@ -20,7 +20,7 @@ DatabaseUrl = Annotated[
 def given_url(option: str | None) -> str | None:
     """Return the checked URL of the option, else of the environment; an empty option is a mistake."""
     require_extra()
-    from reference_server.database_urls import libpq_url  # noqa: PLC0415
+    from reference_server.database_urls import libpq_url  # noqa: PLC0415 - of the extra
 
     url = os.environ.get("DATABASE_URL") or None if option is None else option
     return None if url is None else libpq_url(url)
@@ -37,9 +37,9 @@ def url_of(option: str | None) -> str:
 def require_extra() -> None:
     """Raise `ConfigurationError` where the extra `server` is not installed."""
     try:
-        import psycopg  # noqa: F401, PLC0415
+        import psycopg  # noqa: F401, PLC0415 - whether it is there
 
-        from reference_server import embedded  # noqa: F401, PLC0415
+        from reference_server import embedded  # noqa: F401, PLC0415 - likewise
     except ImportError as error:
         raise ConfigurationError(
             f"This command needs an extra: pip install 'credit-sdk[server]' ({error})."
@@ -49,13 +49,13 @@ def require_extra() -> None:
 @contextmanager
 def one_line_errors(url: str | None) -> Iterator[None]:
     """Turn what may go wrong outside of this program into one line; PostgreSQL's own words stay there."""
-    import psycopg  # noqa: PLC0415
+    import psycopg  # noqa: PLC0415 - of the extra, as all of these
 
-    from reference_server.adoption import AdoptionError  # noqa: PLC0415
-    from reference_server.database_urls import database_error  # noqa: PLC0415
-    from reference_server.embedded import EmbeddedPostgresError  # noqa: PLC0415
-    from reference_server.migrate import MigrationError  # noqa: PLC0415
-    from reference_server.transfer.lines import TransferError  # noqa: PLC0415
+    from reference_server.adoption import AdoptionError  # noqa: PLC0415 - likewise
+    from reference_server.database_urls import database_error  # noqa: PLC0415 - likewise
+    from reference_server.embedded import EmbeddedPostgresError  # noqa: PLC0415 - likewise
+    from reference_server.migrate import MigrationError  # noqa: PLC0415 - likewise
+    from reference_server.transfer.lines import TransferError  # noqa: PLC0415 - likewise
 
     try:
         yield
